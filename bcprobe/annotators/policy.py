@@ -1,0 +1,79 @@
+"""The virtual annotator: a policy that answers in every reachable state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bcprobe.annotators.clicks import ScreenDistribution, Target, mixture, sample_click
+from bcprobe.annotators.persona import Persona
+from bcprobe.gui.layouts import Arrangement
+from bcprobe.tasks.base import State, Task, World
+from bcprobe.types import Click
+
+#: What an annotator remembers; a frozen dataclass of each policy's own.
+Memory = Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something the annotator may do next, and what it remembers if it does."""
+
+    probability: float
+    target: Target
+    memory: Memory
+
+
+class Policy(Protocol):
+    """What is right in a task, as a pure function of state and memory."""
+
+    def begin(self) -> Memory:
+        """Memory at the opening of an episode."""
+        ...
+
+    def options(
+        self, world: World, state: State, memory: Memory, persona: Persona
+    ) -> tuple[Option, ...]:
+        """Everything the annotator may do next; probabilities sum to 1."""
+        ...
+
+
+class Annotator:
+    """A persona at work on one world in one layout."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        task: Task,
+        world: World,
+        arrangement: Arrangement,
+        persona: Persona,
+        rng: np.random.Generator,
+    ) -> None:
+        self.policy, self.task, self.world = policy, task, world
+        self.arrangement, self.persona, self.rng = arrangement, persona, rng
+        self.names = [button.name for button in task.buttons]
+        self.memory = policy.begin()
+
+    def act(self, state: State) -> Click:
+        """The next click, in screen px. The annotator remembers having made it."""
+        options = self.policy.options(self.world, state, self.memory, self.persona)
+        chosen = options[_draw(options, self.rng.random())]
+        self.memory = chosen.memory
+        return sample_click(chosen.target, self.arrangement, self.names, self.rng)
+
+    def distribution(self, state: State) -> ScreenDistribution:
+        """The distribution `act` would draw from now; nothing is remembered."""
+        options = self.policy.options(self.world, state, self.memory, self.persona)
+        targets = [(option.probability, option.target) for option in options]
+        return mixture(targets, self.arrangement, self.names)
+
+
+def _draw(options: tuple[Option, ...], u: float) -> int:
+    for index, option in enumerate(options):
+        u -= option.probability
+        if u < 0:
+            return index
+    return len(options) - 1

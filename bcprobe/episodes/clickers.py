@@ -1,0 +1,76 @@
+"""Clickers that need no model: the annotator, a random one, one that repeats itself, a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bcprobe.annotators import get_annotator
+from bcprobe.annotators.persona import Persona
+from bcprobe.annotators.policy import Annotator
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
+
+
+class AnnotatorClicker:
+    """Virtual annotators, one persona and generator per world."""
+
+    def __init__(self, personas: Sequence[Persona], rngs: Sequence[np.random.Generator]) -> None:
+        self.personas, self.rngs = personas, rngs
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Sit down before each world."""
+        self.simulators = simulators
+        self.annotators = [
+            Annotator(get_annotator(s.task.name), s.task, s.world, s.arrangement, persona, rng)
+            for s, persona, rng in zip(simulators, self.personas, self.rngs, strict=True)
+        ]
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """What each annotator would do."""
+        return [self.annotators[i].act(self.simulators[i].state) for i in live]
+
+
+class RandomClicker:
+    """Uniform clicks over the screen."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Nothing to note."""
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """A pixel at random for each."""
+        draw = self.rng.integers((0, 0), (SCREEN_WIDTH, SCREEN_HEIGHT), size=(len(live), 2))
+        return [Click(int(x), int(y)) for x, y in draw]
+
+
+class RepeatClicker:
+    """Repeats the last click; the first one is in the middle of the screen."""
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Note where the worlds are."""
+        self.simulators = simulators
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """Each world's last click."""
+        middle = Click(SCREEN_WIDTH // 2, SCREEN_HEIGHT // 2)
+        histories = [self.simulators[i].history for i in live]
+        return [history[-1].click if history else middle for history in histories]
+
+
+class ScriptClicker:
+    """Plays recorded clicks, one script per world."""
+
+    def __init__(self, scripts: Sequence[Sequence[Click]]) -> None:
+        self.scripts = scripts
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Note where the worlds are."""
+        self.simulators = simulators
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """The recorded click of each world's present step."""
+        return [self.scripts[i][len(self.simulators[i].history)] for i in live]

@@ -1,0 +1,150 @@
+"""Episodes from seeds, and their frames from episodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.annotators.persona import draw_persona
+from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.simulator import Clicker, Simulator, rollout
+from bcprobe.errors import InputError, check_name
+from bcprobe.gui.display import DisplayList
+from bcprobe.rng import generator
+from bcprobe.tasks import get_task
+from bcprobe.types import GENERATOR_VERSION, Episode, Step
+
+MAX_STEPS = 300
+
+
+def open_world(
+    task: str, world_seed: int, layout: str = "original", difficulty: str = "default"
+) -> Simulator:
+    """Simulator at the opening of the world with that seed.
+
+    Raises `InputError` for an unknown task, layout or difficulty, or a negative seed.
+    """
+    rules = get_task(task)
+    check_name("difficulty", difficulty, rules.settings)
+    if world_seed < 0:
+        raise InputError(f"seed {world_seed} is negative; use 0 or more")
+    world = rules.sample(generator("world", task, world_seed), difficulty)
+    return Simulator(rules, world, layout)
+
+
+def generate(
+    task: str,
+    world_seed: int,
+    *,
+    layout: str = "original",
+    annotator_seed: int | None = None,
+    difficulty: str = "default",
+    max_steps: int = MAX_STEPS,
+    hash_frames: bool = False,
+    watch: Callable[[Simulator], None] | None = None,
+) -> Episode:
+    """Episode worked by the virtual annotator.
+
+    ``annotator_seed`` (the world's seed if None) draws the persona and its clicks.
+    ``watch(simulator)`` is called before each click. ``hash_frames`` fills ``frame_hash``,
+    which costs composing every frame.
+    """
+    simulator = open_world(task, world_seed, layout, difficulty)
+    annotator_seed = world_seed if annotator_seed is None else annotator_seed
+    rng = generator("annotator", task, annotator_seed)
+    persona = draw_persona(rng)
+    digest = hashlib.sha256()
+
+    def before_click(_: int, simulator: Simulator) -> None:
+        if hash_frames:
+            digest.update(simulator.screen().data)
+        if watch is not None:
+            watch(simulator)
+
+    steps = rollout(AnnotatorClicker([persona], [rng]), [simulator], max_steps, before_click)[0]
+    return Episode(
+        task=task,
+        layout=layout,
+        difficulty=difficulty,
+        world_seed=world_seed,
+        annotator_seed=annotator_seed,
+        persona=persona.as_dict(),
+        origin="annotator",
+        steps=steps,
+        outcome=simulator.task.score(simulator.world, simulator.state),
+        frame_hash=digest.hexdigest() if hash_frames else "",
+    )
+
+
+def work(
+    clicker: Clicker,
+    task: str,
+    world_seeds: Sequence[int],
+    *,
+    origin: str,
+    layout: str = "original",
+    difficulty: str = "default",
+    max_steps: int = MAX_STEPS,
+) -> list[Episode]:
+    """Episodes worked by any clicker, all worlds at once."""
+    simulators = [open_world(task, seed, layout, difficulty) for seed in world_seeds]
+    histories = rollout(clicker, simulators, max_steps)
+    return [
+        Episode(
+            task=task,
+            layout=layout,
+            difficulty=difficulty,
+            world_seed=seed,
+            annotator_seed=seed,
+            persona={},
+            origin=origin,
+            steps=steps,
+            outcome=simulator.task.score(simulator.world, simulator.state),
+            frame_hash="",
+        )
+        for seed, simulator, steps in zip(world_seeds, simulators, histories, strict=True)
+    ]
+
+
+def replay(episode: Episode) -> Iterator[tuple[Simulator, Step]]:
+    """The simulator before each click, with the step about to be made.
+
+    The simulator is one object that moves on; read it before the next item. Raises
+    `InputError` if the episode came from another generator version.
+    """
+    if episode.generator_version != GENERATOR_VERSION:
+        raise InputError(
+            f"episode of generator version {episode.generator_version}; this is "
+            f"{GENERATOR_VERSION}: generate it again"
+        )
+    simulator = open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
+    for step in episode.steps:
+        yield simulator, step
+        simulator.click(step.click)
+
+
+def frames(episode: Episode) -> Iterator[NDArray[np.uint8]]:
+    """The screen before each click: uint8 [360, 480, 3], as many as steps."""
+    for simulator, _ in replay(episode):
+        yield simulator.screen()
+
+
+def frame_hash(episode: Episode) -> str:
+    """SHA-256 over the episode's frames, in order."""
+    digest = hashlib.sha256()
+    for frame in frames(episode):
+        digest.update(frame.data)
+    return digest.hexdigest()
+
+
+def display_lists(episode: Episode) -> tuple[NDArray[np.uint8], list[DisplayList]]:
+    """The world's canvas images uint8 [n, 256, 256, 3] and the display list of each frame."""
+    displays = []
+    images = np.empty((0, 0, 0, 3), dtype=np.uint8)
+    for simulator, _ in replay(episode):
+        displays.append(simulator.display())
+        images = simulator.images
+    return images, displays

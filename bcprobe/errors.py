@@ -1,0 +1,20 @@
+"""The one exception users meet, and the search for the name they meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Bad input, told in one line that names the thing and the mend (exit code 2)."""
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """``name`` if it is known; else raise `InputError` with the nearest known name."""
+    names = list(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise InputError(f"unknown {kind} '{name}'{hint}")
