@@ -1,48 +1,71 @@
-"""What a screen shows, as a short list: image, strokes, marks, status text."""
+"""A screen as a short list of plain values, ready to be composed anywhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import astuple, dataclass
+from functools import lru_cache
 
-RGB = tuple[int, int, int]
+from bcprobe.gui.layouts import Layout, arrange
+from bcprobe.gui.screen import status_places
+from bcprobe.gui.text import ROW, text_width
+from bcprobe.gui.view import RGB, View
+from bcprobe.gui.widgets import Button, ButtonState
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A small figure centred on a canvas point: ``ring``, ``dot``, ``cross`` or ``square``.
+class DisplayList:
+    """A screen as plain values: small, hashable, quick to send to another process.
 
-    ``size`` is its radius in px; ``width`` the width of its outline in px.
+    ``base`` is a JSON text that says everything about page, panel and buttons; ``image``
+    indexes the world's canvas images, shown with its corner at ``canvas`` (x, y). Strokes
+    are ``(x0, y0, dx, dy, width, color)`` and marks ``(kind, size, width, color, x, y)`` in
+    canvas px, clipped to the canvas; status entries ``(x, y, theme, name, value)`` in
+    screen px. Drawn in that order.
     """
 
-    kind: str
-    x: int
-    y: int
-    size: int
-    color: RGB
-    width: int = 2
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """A straight line between two canvas points, ``width`` px wide."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    color: RGB
-    width: int = 2
-
-
-@dataclass(frozen=True)
-class View:
-    """What a task wants shown: one of the world's canvas images and what lies on it.
-
-    ``image`` indexes `Task.images`. Strokes lie under marks. ``status`` holds
-    ``(name, value)`` pairs for the status bar. All points are canvas points.
-    """
-
+    base: str
     image: int
-    marks: tuple[Mark, ...] = ()
-    strokes: tuple[Stroke, ...] = ()
-    status: tuple[tuple[str, str], ...] = ()
+    canvas: tuple[int, int]
+    strokes: tuple[tuple[int, int, int, int, int, RGB], ...]
+    marks: tuple[tuple[str, int, int, RGB, int, int], ...]
+    status: tuple[tuple[int, int, str, str, str], ...]
+
+
+def display_list(
+    layout: Layout, buttons: tuple[Button, ...], states: tuple[ButtonState, ...], view: View
+) -> DisplayList:
+    """Display list of a view in a layout."""
+    base, canvas = _base_key(layout, buttons, states)
+    return DisplayList(
+        base=base,
+        image=view.image,
+        canvas=canvas,
+        strokes=tuple(
+            (s.x0, s.y0, s.x1 - s.x0, s.y1 - s.y0, s.width, s.color) for s in view.strokes
+        ),
+        marks=tuple((m.kind, m.size, m.width, m.color, m.x, m.y) for m in view.marks),
+        status=_status(layout, buttons, view.status),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _base_key(
+    layout: Layout, buttons: tuple[Button, ...], states: tuple[ButtonState, ...]
+) -> tuple[str, tuple[int, int]]:
+    canvas = arrange(layout, buttons).canvas
+    key = [layout.name, [astuple(b) for b in buttons], [astuple(s) for s in states]]
+    return json.dumps(key), (canvas.x, canvas.y)
+
+
+@lru_cache(maxsize=4096)
+def _status(
+    layout: Layout, buttons: tuple[Button, ...], pairs: tuple[tuple[str, str], ...]
+) -> tuple[tuple[int, int, str, str, str], ...]:
+    bar = arrange(layout, buttons).status
+    widths = [text_width(f"{name} {value}", "label") for name, value in pairs]
+    y = bar.y + (bar.height - ROW) // 2
+    return tuple(
+        (x, y, layout.theme, name, value)
+        for x, (name, value) in zip(status_places(bar, widths), pairs, strict=True)
+    )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.gui.display import View
+from bcprobe.gui.view import View
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import Latents, Outcome
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.gui.display import Mark, Stroke, View
+from bcprobe.gui.view import Mark, Stroke, View
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.rng import generator
 from bcprobe.tasks.curves import CURVES, along

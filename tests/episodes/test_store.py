@@ -180,7 +180,7 @@ def test_tables_of_each_other(folder: Path) -> None:
 
 def test_newer_schema(folder: Path) -> None:
     edit(folder / STEPS_FILE, schema_version="99")
-    with pytest.raises(InputError, match="schema version 99.*upgrade") as error:
+    with pytest.raises(InputError, match=r"schema version 99.*upgrade") as error:
         read_episodes(folder)
     one_line(error)
 

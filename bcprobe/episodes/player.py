@@ -1,0 +1,235 @@
+"""Episodes to watch: one HTML file that needs no network, or an animated GIF."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from bcprobe.episodes.record import open_world, replay
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.files import atomic_file
+from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode, Step
+
+#: Okabe-Ito colours, told apart with any colour vision.
+PHASE_COLORS = {
+    "explore": "#56b4e9",
+    "annotate": "#009e73",
+    "verify": "#f0c419",
+    "correct": "#d55e00",
+    "finish": "#cc79a7",
+}
+CLICK_COLOR = "#ffd84d"
+MISTAKE_COLOR = "#d55e00"
+
+#: Screens are stored without loss if they fit in this many bytes, else at the best of the
+#: qualities (WebP, 0-100) that does.
+IMAGE_BUDGET = 3_000_000
+QUALITIES = (92, 80, 60, 40, 20)
+
+_STRIP = 18
+
+
+def write_html(episode: Episode, path: Path | str) -> Path:
+    """Path of a self-contained page that plays the episode.
+
+    Shows every screen with its click, the last one, what was clicked, the latents, and a
+    timeline of phases, standing mistakes and actions. Loads nothing from elsewhere.
+    """
+    data = json.dumps(_page_data(episode), allow_nan=False).replace("<", "\\u003c")
+    page = files("bcprobe.episodes").joinpath("player.html").read_text(encoding="utf-8")
+    page = page.replace("@TITLE@", html.escape(_title(episode)), 1).replace("@DATA@", data, 1)
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def write_gif(episode: Episode, path: Path | str, *, clicks_per_second: float = 4.0) -> Path:
+    """Path of an animated GIF of the episode: click and last click drawn, timeline below.
+
+    480 x 378 px. An episode without clicks gives its opening screen.
+    """
+    pictures = [_quantized(picture) for picture in _pictures(episode)] or [_opening(episode)]
+    duration = round(1000 / clicks_per_second)
+    durations = [duration] * (len(pictures) - 1) + [4 * duration]
+    with atomic_file(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+        )
+    return Path(path)
+
+
+def _page_data(episode: Episode) -> dict[str, Any]:
+    screens: list[NDArray[np.uint8]] = []
+    number: dict[bytes, int] = {}
+    steps = []
+    title = _title(episode)
+    for simulator, step in replay(episode):
+        screen = simulator.screen()
+        index = number.setdefault(screen.tobytes(), len(screens))
+        if index == len(screens):
+            screens.append(screen.copy())
+        steps.append(_step_data(simulator, step, index))
+        title = simulator.task.title
+    return {
+        "title": title,
+        "about": _about(episode),
+        "outcome": {"text": _outcome(episode), "success": episode.outcome.success},
+        "foot": _foot(episode),
+        "width": SCREEN_WIDTH,
+        "height": SCREEN_HEIGHT,
+        "phases": [{"name": name, "color": PHASE_COLORS[name]} for name in PHASES],
+        "actions": list(ACTIONS),
+        "images": _data_uris(screens),
+        "steps": steps,
+    }
+
+
+def _step_data(simulator: Simulator, step: Step, image: int) -> dict[str, Any]:
+    known = step.latents
+    return {
+        "image": image,
+        "x": step.click.x,
+        "y": step.click.y,
+        "text": _text(simulator, step),
+        "action": step.action,
+        "valid": step.valid,
+        "phase": step.phase,
+        "position": known.position,
+        "count": known.position_count,
+        "progress": known.progress,
+        "mistake": known.mistake,
+        "kind": known.mistake_kind,
+        "azimuth": None if math.isnan(known.azimuth) else known.azimuth,
+        "elevation": None if math.isnan(known.elevation) else known.elevation,
+    }
+
+
+def _text(simulator: Simulator, step: Step) -> str:
+    """What the click does, in words."""
+    if step.widget == "canvas":
+        canvas = simulator.arrangement.canvas
+        point = f"({step.click.x - canvas.x}, {step.click.y - canvas.y})"
+        return f"Clicks the canvas at {point}"
+    labels = {button.name: button.label for button in simulator.task.buttons}
+    return f"Presses {labels[step.widget]}" if step.widget in labels else "Clicks on nothing"
+
+
+def _title(episode: Episode) -> str:
+    return episode.task.replace("_", " ").capitalize()
+
+
+def _about(episode: Episode) -> str:
+    difficulty = f"{episode.difficulty} difficulty"
+    return f"Worked by: {episode.origin} · {episode.layout} layout · {difficulty}"
+
+
+def _outcome(episode: Episode) -> str:
+    outcome = episode.outcome
+    word = "Success" if outcome.success else "Not solved" if outcome.done else "Not finished"
+    return f"{word}, score {outcome.score:.2f}"
+
+
+def _foot(episode: Episode) -> list[tuple[str, str]]:
+    rows = [("world", str(episode.world_seed)), ("annotator", str(episode.annotator_seed))]
+    rows += [(name.replace("_", " "), f"{value:.3g}") for name, value in episode.persona.items()]
+    rows += [(name.replace("_", " "), f"{v:g}") for name, v in episode.outcome.counts.items()]
+    return rows
+
+
+def _data_uris(screens: list[NDArray[np.uint8]]) -> list[str]:
+    """Screens as WebP data URIs: without loss if that fits the budget, else the best that does."""
+    encoded = _encode(screens, {"lossless": True, "quality": 40, "method": 2})
+    for quality in QUALITIES:
+        if sum(map(len, encoded)) <= IMAGE_BUDGET:
+            break
+        encoded = _encode(screens, {"quality": quality, "method": 3})
+    return ["data:image/webp;base64," + base64.b64encode(data).decode() for data in encoded]
+
+
+def _encode(screens: Iterable[NDArray[np.uint8]], options: dict[str, Any]) -> list[bytes]:
+    encoded = []
+    for screen in screens:
+        buffer = io.BytesIO()
+        Image.fromarray(screen).save(buffer, format="WEBP", **options)
+        encoded.append(buffer.getvalue())
+    return encoded
+
+
+def _pictures(episode: Episode) -> Iterator[Image.Image]:
+    """Screens with clicks drawn and the timeline under them."""
+    strip = _timeline(episode)
+    before: Click | None = None
+    for number, (simulator, step) in enumerate(replay(episode)):
+        picture = Image.new("RGB", (SCREEN_WIDTH, SCREEN_HEIGHT + _STRIP))
+        picture.paste(Image.fromarray(simulator.screen()), (0, 0))
+        picture.paste(strip, (0, SCREEN_HEIGHT))
+        draw = ImageDraw.Draw(picture)
+        if before is not None:
+            _ring(draw, before, 4, "white", 1)
+        _crosshair(draw, step.click)
+        _playhead(draw, number, len(episode))
+        before = step.click
+        yield picture
+
+
+def _opening(episode: Episode) -> Image.Image:
+    simulator = open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
+    return _quantized(Image.fromarray(simulator.screen()))
+
+
+def _crosshair(draw: ImageDraw.ImageDraw, click: Click) -> None:
+    for color, width in (("black", 4), (CLICK_COLOR, 2)):
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            start = (click.x + 5 * dx, click.y + 5 * dy)
+            draw.line((start, (click.x + 13 * dx, click.y + 13 * dy)), fill=color, width=width)
+        _ring(draw, click, 9, color, width)
+
+
+def _ring(draw: ImageDraw.ImageDraw, click: Click, radius: int, color: str, width: int) -> None:
+    box = (click.x - radius, click.y - radius, click.x + radius, click.y + radius)
+    draw.ellipse(box, outline=color, width=width)
+
+
+def _timeline(episode: Episode) -> Image.Image:
+    """Phase colours above, standing mistakes below: 480 x 18 px."""
+    strip = Image.new("RGB", (SCREEN_WIDTH, _STRIP), "#101216")
+    draw = ImageDraw.Draw(strip)
+    for number, step in enumerate(episode.steps):
+        left, right = _span(number, len(episode))
+        draw.rectangle((left, 2, right, 10), fill=PHASE_COLORS[step.phase])
+        if step.latents.mistake:
+            draw.rectangle((left, 13, right, 15), fill=MISTAKE_COLOR)
+    return strip
+
+
+def _span(number: int, count: int) -> tuple[int, int]:
+    """First and last column of a step in the timeline."""
+    left = number * SCREEN_WIDTH // count
+    return left, max(left, (number + 1) * SCREEN_WIDTH // count - 1)
+
+
+def _playhead(draw: ImageDraw.ImageDraw, number: int, count: int) -> None:
+    left, right = _span(number, count)
+    middle = (left + right) // 2
+    box = (middle - 2, SCREEN_HEIGHT, middle + 2, SCREEN_HEIGHT + _STRIP - 1)
+    draw.rectangle(box, fill="white", outline="black")
+
+
+def _quantized(picture: Image.Image) -> Image.Image:
+    return picture.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

@@ -1,0 +1,232 @@
+"""Forced mistakes: a clicker takes over after a mistake it did not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bcprobe.annotators.persona import draw_persona
+from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.record import MAX_STEPS, open_world
+from bcprobe.episodes.simulator import Clicker, Simulator, rollout
+from bcprobe.evaluation.metrics import PLACEMENTS, row
+from bcprobe.results import mean_score, wilson
+from bcprobe.rng import generator
+from bcprobe.types import Click, Step
+
+#: Recovery is reported within so many clicks.
+WITHIN = (1, 2, 3, 5, 10)
+HORIZON = 20
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Forced:
+    """An annotator's clicks up to a placement, and how that placement ends up.
+
+    ``before`` are the clicks that led there; ``wrong`` makes a mistake, ``right`` does not.
+    """
+
+    world_seed: int
+    before: tuple[Click, ...]
+    wrong: Click
+    right: Click
+
+
+def force(
+    task: str,
+    world_seeds: Sequence[int],
+    seed: int = 0,
+    *,
+    layout: str = "original",
+    difficulty: str = "default",
+) -> list[Forced]:
+    """One forced mistake per world, at a random placement of a careful annotator's episode.
+
+    The mistake is one that this annotator might have made there. Worlds in which it made
+    none at any of a few placements tried are left out.
+    """
+    rng = generator("forced mistakes", task, seed)
+    opened = (task, layout, difficulty)
+    careful = _work(opened, world_seeds, [-1] * len(world_seeds))
+    orders = [rng.permutation(_placements(steps)) for steps in careful]
+    found: dict[int, Forced] = {}
+    for attempt in range(TRIES):
+        open_still = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
+        seeds = [world_seeds[i] for i in open_still]
+        slips = [int(orders[i][attempt]) for i in open_still]
+        for i, slip, steps in zip(open_still, slips, _work(opened, seeds, slips), strict=True):
+            if len(steps) > slip + 1 and steps[slip + 1].latents.mistake:
+                before = tuple(step.click for step in steps[:slip])
+                right = careful[i][slip].click
+                found[i] = Forced(world_seeds[i], before, steps[slip].click, right)
+    return [found[i] for i in sorted(found)]
+
+
+def forced_rows(
+    clicker: Clicker,
+    task: str,
+    forced: Sequence[Forced],
+    *,
+    layout: str = "original",
+    difficulty: str = "default",
+    **names: Any,
+) -> Iterator[dict[str, Any]]:
+    """Score rows of a clicker that is led into the mistakes and then let go.
+
+    ``undo_next`` (its first click is Undo) and, at its twin with the placement right,
+    ``undo_next_if_right``; ``undone`` (Undo within 20 clicks) and ``undo_delay`` (clicks
+    before it); ``recovered`` within k clicks (``kind`` is k): no mistake stands any more.
+    """
+    opened = (task, layout, difficulty)
+    wrong = [(*one.before, one.wrong) for one in forced]
+    right = [(*one.before, one.right) for one in forced]
+    seeds = [one.world_seed for one in forced]
+    after = [_After(run) for run in _led(clicker, opened, seeds, wrong, HORIZON)]
+    twins = [_After(run) for run in _led(clicker, opened, seeds, right, 1)]
+    count = len(forced)
+    delays = [float(run.undo) for run in after if run.undo is not None]
+    scores = {
+        "undo_next": wilson(sum(run.undo == 0 for run in after), count),
+        "undo_next_if_right": wilson(sum(run.undo == 0 for run in twins), count),
+        "undone": wilson(len(delays), count),
+        "undo_delay": mean_score(delays, range(len(delays))),
+    }
+    for metric, score in scores.items():
+        yield row(score, metric=metric, **names)
+    for k in WITHIN:
+        score = wilson(sum(run.recovered_within(k) for run in after), count)
+        yield row(score, metric="recovered", kind=str(k), **names)
+
+
+class AnnotatorAgain:
+    """The annotators who were led into the mistakes, to deal with them themselves."""
+
+    def __init__(self, task: str, world_seeds: Sequence[int]) -> None:
+        self.task, self.world_seeds = task, world_seeds
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Sit down again, careful as before."""
+        count = len(self.world_seeds)
+        self.clicker = _Careless(self.task, self.world_seeds, [-1] * count)
+        self.clicker.start(simulators)
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """What each annotator would do."""
+        return self.clicker.act(live)
+
+
+class _After:
+    """What a clicker did once it was let go.
+
+    ``undo`` is the number of its clicks before its first Undo, or None.
+    """
+
+    def __init__(self, run: tuple[Sequence[Step], bool]) -> None:
+        steps, self.stands_last = run
+        self.wrong = [step.latents.mistake for step in steps] + [self.stands_last]
+        undos = [t for t, step in enumerate(steps) if step.undo_next]
+        self.undo = undos[0] if undos else None
+
+    def recovered_within(self, clicks: int) -> bool:
+        """Whether the state was clean after at most so many clicks."""
+        return not all(self.wrong[1 : clicks + 1])
+
+
+class _Careless(AnnotatorClicker):
+    """Annotators that err at one click only; ``slips[i]`` is its number in world i, or -1."""
+
+    def __init__(self, task: str, world_seeds: Sequence[int], slips: Sequence[int]) -> None:
+        rngs = [generator("annotator", task, seed) for seed in world_seeds]
+        careful = [replace(draw_persona(rng), error_rate=0.0) for rng in rngs]
+        super().__init__(careful, rngs)
+        self.slips = slips
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """What each annotator would do, the slip included."""
+        for index in live:
+            slip = len(self.simulators[index].history) == self.slips[index]
+            persona = replace(self.personas[index], error_rate=1.0 if slip else 0.0)
+            self.annotators[index].persona = persona
+        return super().act(live)
+
+
+class _Led:
+    """A clicker led through recorded clicks: it sees every screen, but is overruled."""
+
+    def __init__(self, clicker: Clicker, scripts: Sequence[Sequence[Click]]) -> None:
+        self.clicker, self.scripts = clicker, scripts
+
+    def start(self, simulators: Sequence[Simulator]) -> None:
+        """Take the worlds."""
+        self.simulators = simulators
+        self.clicker.start(simulators)
+
+    def act(self, live: Sequence[int]) -> list[Click]:
+        """Recorded clicks while there are any, then the clicker's own."""
+        own = self.clicker.act(live)
+        counts = [len(self.simulators[index].history) for index in live]
+        return [
+            self.scripts[index][count] if count < len(self.scripts[index]) else click
+            for index, count, click in zip(live, counts, own, strict=True)
+        ]
+
+
+class _Limited(Simulator):
+    """A simulator that also ends after a number of clicks."""
+
+    limit = MAX_STEPS
+
+    @property
+    def done(self) -> bool:
+        """Whether Done was pressed or the limit reached."""
+        return len(self.history) >= self.limit or super().done
+
+
+def _open(opened: tuple[str, str, str], world_seed: int, limit: int) -> _Limited:
+    task, layout, difficulty = opened
+    plain = open_world(task, world_seed, layout, difficulty)
+    limited = _Limited(plain.task, plain.world, layout)
+    limited.limit = limit
+    return limited
+
+
+def _work(
+    opened: tuple[str, str, str], world_seeds: Sequence[int], slips: Sequence[int]
+) -> list[tuple[Step, ...]]:
+    """Steps of annotators who slip where told; one click after the slip, or to the end."""
+    limits = [slip + 2 if slip >= 0 else MAX_STEPS for slip in slips]
+    simulators = [
+        _open(opened, seed, limit) for seed, limit in zip(world_seeds, limits, strict=True)
+    ]
+    return rollout(_Careless(opened[0], world_seeds, slips), simulators, MAX_STEPS + 1)
+
+
+def _placements(steps: Sequence[Step]) -> list[int]:
+    """Valid placements made while no mistake stood."""
+    return [
+        t
+        for t, step in enumerate(steps)
+        if step.action in PLACEMENTS and step.valid and not step.latents.mistake
+    ]
+
+
+def _led(
+    clicker: Clicker,
+    opened: tuple[str, str, str],
+    world_seeds: Sequence[int],
+    scripts: Sequence[Sequence[Click]],
+    horizon: int,
+) -> list[tuple[Sequence[Step], bool]]:
+    """The clicker's own steps after each script, and whether a mistake stands in the end."""
+    simulators = [
+        _open(opened, seed, len(script) + horizon)
+        for seed, script in zip(world_seeds, scripts, strict=True)
+    ]
+    longest = max(map(len, scripts), default=0) + horizon
+    histories = rollout(_Led(clicker, scripts), simulators, longest)
+    return [
+        (steps[len(script) :], s.task.latents(s.world, s.state).mistake)
+        for s, steps, script in zip(simulators, histories, scripts, strict=True)
+    ]

@@ -1,0 +1,89 @@
+"""Display lists to pixels, in NumPy.
+
+A frame is one copy of a cached base screen (page, panel, buttons), one copy of a canvas
+image, and small blends for strokes, marks and the status text. ``benchmarks/compositor.py``
+measures it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.gui.display import DisplayList
+from bcprobe.gui.layouts import get_layout
+from bcprobe.gui.screen import draw_base, draw_status
+from bcprobe.gui.shapes import blend_premultiplied, mark_sprite, stroke_mask
+from bcprobe.gui.view import RGB
+from bcprobe.gui.widgets import Button, ButtonState
+from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
+
+Pixels = NDArray[np.uint8]
+_Sprite = tuple[NDArray[np.uint16], NDArray[np.uint16]]
+
+
+def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> Pixels:
+    """Pixels of a screen: uint8 [360, 480, 3], written into ``out`` if given.
+
+    ``images`` uint8 [image, 256, 256, 3] are the world's canvas images.
+    """
+    if out is None:
+        out = np.empty((SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
+    np.copyto(out, _base(display.base))
+    x, y = display.canvas
+    canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
+    np.copyto(canvas, images[display.image])
+    for x0, y0, dx, dy, width, color in display.strokes:
+        left, top, sprite = _stroke(dx, dy, width, color)
+        _paint(canvas, x0 + left, y0 + top, sprite)
+    for kind, size, width, color, cx, cy in display.marks:
+        reach = size + width + 1
+        _paint(canvas, cx - reach, cy - reach, _mark(kind, size, width, color))
+    for x, y, theme, name, value in display.status:
+        text = draw_status(theme, name, value)
+        out[y : y + text.shape[0], x : x + text.shape[1]] = text
+    return out
+
+
+def _paint(canvas: Pixels, x: int, y: int, sprite: _Sprite) -> None:
+    """Blend a sprite into the canvas at its top-left corner, clipped to the canvas."""
+    weighted, rest = sprite
+    height, width = weighted.shape[:2]
+    if x >= 0 and y >= 0 and x + width <= CANVAS_SIZE and y + height <= CANVAS_SIZE:
+        blend_premultiplied(canvas[y : y + height, x : x + width], weighted, rest)
+        return
+    x0, y0 = max(0, x), max(0, y)
+    x1, y1 = min(CANVAS_SIZE, x + width), min(CANVAS_SIZE, y + height)
+    if x0 < x1 and y0 < y1:
+        part = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
+        blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
+
+
+def _premultiply(color: Pixels, alpha: NDArray[np.uint8]) -> _Sprite:
+    a = np.repeat(alpha.astype(np.uint16)[..., None], 3, axis=2)
+    return color * a + np.uint16(127), 255 - a
+
+
+@lru_cache(maxsize=256)
+def _mark(kind: str, size: int, width: int, color: RGB) -> _Sprite:
+    return _premultiply(*mark_sprite(kind, size, width, color))
+
+
+@lru_cache(maxsize=4096)
+def _stroke(dx: int, dy: int, width: int, color: RGB) -> tuple[int, int, _Sprite]:
+    left, top, alpha = stroke_mask(dx, dy, width)
+    return left, top, _premultiply(np.array(color, dtype=np.uint8), alpha)
+
+
+@lru_cache(maxsize=192)
+def _base(key: str) -> Pixels:
+    """Page, panel and buttons of a screen: everything that seldom changes."""
+    layout, buttons, states = json.loads(key)
+    return draw_base(
+        get_layout(layout),
+        tuple(Button(*fields) for fields in buttons),
+        tuple(ButtonState(*fields) for fields in states),
+    )

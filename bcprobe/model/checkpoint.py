@@ -1,0 +1,120 @@
+"""Checkpoints in Hugging Face form: config.json and safetensors, never pickle.
+
+Weights files are named by their content and ``config.json`` is replaced last, in one
+rename: a save that dies leaves the checkpoint that was there before, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from bcprobe.errors import InputError
+from bcprobe.files import atomic_file
+from bcprobe.model.config import SCHEMA_VERSION, config_from_dict
+from bcprobe.model.registry import CONFIG, find_checkpoint, read_card
+from bcprobe.model.transformer import ClickTransformer
+
+SHARD_BYTES = 15_000_000
+
+
+def save_checkpoint(
+    model: ClickTransformer,
+    folder: Path | str,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    **metadata: Any,
+) -> Path:
+    """Save weights (as ``dtype``) and config; ``metadata`` is anything JSON can hold.
+
+    Raises `InputError` if the folder cannot be written; what was there stays loadable.
+    """
+    folder = Path(folder)
+    weights = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    hashes = {}
+    for shard in _shards(weights):
+        content = save(shard)
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"model-{digest[:12]}.safetensors"
+        with atomic_file(folder / name) as temporary:
+            temporary.write_bytes(content)
+        hashes[name] = digest
+    card = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.config.as_dict(),
+        "weights": hashes,
+        "metadata": metadata,
+    }
+    with atomic_file(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(card, indent=1) + "\n")
+    for old in folder.glob("model-*.safetensors"):
+        if old.name not in hashes:
+            old.unlink()
+    return folder
+
+
+def _shards(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Split tensors, in order, into files of at most `SHARD_BYTES` (larger ones stand alone)."""
+    shard: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in weights.items():
+        if shard and size + tensor.nbytes > SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = tensor
+        size += tensor.nbytes
+    yield shard
+
+
+def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> ClickTransformer:
+    """Model of a checkpoint, in float32 and evaluation mode; ``.metadata`` and ``.folder`` set.
+
+    ``name`` is a name in `checkpoint_folder`, a path, a hub id, or any of them with
+    ``@FRAMES`` for a saved step. Raises `InputError` for unknown names and damaged files.
+    """
+    folder = find_checkpoint(name)
+    card = read_card(folder)
+    model = ClickTransformer(config_from_dict(card["model"]))
+    weights: dict[str, Tensor] = {}
+    for file, digest in card["weights"].items():
+        weights |= _read_weights(folder / file, digest)
+    _fill(model, weights, folder)
+    model.metadata, model.folder = card.get("metadata", {}), folder
+    return model.eval().to(device)
+
+
+def _read_weights(path: Path, digest: str) -> dict[str, Tensor]:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != digest:
+            raise InputError(f"'{path}' is damaged: its hash is not the one in {CONFIG}")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read weights '{path}': {error}") from error
+
+
+def _fill(model: ClickTransformer, weights: dict[str, Tensor], folder: Path) -> None:
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in weights:
+            raise InputError(f"checkpoint '{folder}' lacks the tensor '{name}'")
+        if weights[name].shape != tensor.shape:
+            raise InputError(
+                f"checkpoint '{folder}': '{name}' has shape {list(weights[name].shape)}, "
+                f"the config asks for {list(tensor.shape)}"
+            )
+    extra = sorted(set(weights) - set(wanted))
+    if extra:
+        raise InputError(f"checkpoint '{folder}' has a tensor too many: '{extra[0]}'")
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})

@@ -1,0 +1,134 @@
+"""Shape of a ClickTransformer, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from bcprobe.errors import InputError, check_name
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
+
+SCHEMA_VERSION = 1
+HEADS = ("pointer", "independent")
+ENCODERS = ("patch",)
+
+
+@dataclass(frozen=True)
+class ClickTransformerConfig:
+    """Shape of the network.
+
+    ``stem`` lists the non-overlapping convolutions from pixels to patch tokens as ``(width,
+    height, channels)``: the kernel sizes multiply to the patch size, and the last stage has
+    ``d_model`` channels. ``context`` is the number of frames a frame attends to, itself
+    included. A frame's tokens are its patches row by row, the previous click, the
+    registers, and last [cls].
+    """
+
+    d_model: int = 128
+    n_layers: int = 5
+    n_heads: int = 4
+    mlp_ratio: int = 4
+    stem: tuple[tuple[int, int, int], ...] = ((8, 6, 32), (5, 5, 64), (2, 3, 128))
+    n_registers: int = 0
+    context: int = 6
+    head: str = "pointer"
+    encoder: str = "patch"
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        check_name("head", self.head, HEADS)
+        check_name("encoder", self.encoder, ENCODERS)
+        if self.schema_version > SCHEMA_VERSION:
+            raise InputError(
+                f"model config has schema {self.schema_version}, newer than {SCHEMA_VERSION}; "
+                "update bcprobe"
+            )
+        if min(self.d_model, self.n_layers, self.n_heads, self.context) < 1:
+            raise InputError("model config: sizes must be 1 or more")
+        if self.d_model % (2 * self.n_heads):
+            raise InputError(
+                f"model config: d_model {self.d_model} is no even multiple of {self.n_heads} heads"
+            )
+        if SCREEN_WIDTH % self.patch[0] or SCREEN_HEIGHT % self.patch[1]:
+            raise InputError(f"model config: patches of {self.patch} px do not tile the screen")
+        if self.stem[-1][2] != self.d_model:
+            raise InputError(f"model config: the stem must end in {self.d_model} channels")
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Width and height of a patch in px."""
+        width = height = 1
+        for stage_width, stage_height, _ in self.stem:
+            width, height = width * stage_width, height * stage_height
+        return width, height
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Columns and rows of patches."""
+        return SCREEN_WIDTH // self.patch[0], SCREEN_HEIGHT // self.patch[1]
+
+    @property
+    def n_patches(self) -> int:
+        """Patch tokens of a frame."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Patches, previous click, registers and [cls]."""
+        return self.n_patches + 2 + self.n_registers
+
+    @property
+    def cls_index(self) -> int:
+        """Place of [cls] among a frame's tokens."""
+        return self.tokens_per_frame - 1
+
+    @property
+    def d_head(self) -> int:
+        """Width of an attention head."""
+        return self.d_model // self.n_heads
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain form, for config.json."""
+        return {**asdict(self), "stem": [list(stage) for stage in self.stem]}
+
+
+def config_from_dict(values: dict[str, Any]) -> ClickTransformerConfig:
+    """Config from its plain form. Raises `InputError` for fields it does not know."""
+    version = values.get("schema_version", SCHEMA_VERSION)
+    known = {field.name for field in fields(ClickTransformerConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown and version <= SCHEMA_VERSION:
+        raise InputError(f"model config: unknown field '{unknown[0]}'")
+    kept = {name: value for name, value in values.items() if name in known}
+    try:
+        if "stem" in kept:
+            kept["stem"] = tuple(tuple(int(n) for n in stage) for stage in kept["stem"])
+        return ClickTransformerConfig(**kept)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise InputError(f"model config: {error}") from error
+
+
+def _fine(d_model: int, n_layers: int, n_heads: int) -> ClickTransformerConfig:
+    """Patches of 40 px, 12 x 9 to the frame, registers up to 128 tokens, 20 frames."""
+    return ClickTransformerConfig(
+        d_model=d_model,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        stem=((4, 4, d_model // 8), (5, 5, d_model // 2), (2, 2, d_model)),
+        n_registers=18,
+        context=20,
+    )
+
+
+PRESETS: dict[str, ClickTransformerConfig] = {
+    "nano": ClickTransformerConfig(),
+    "small": replace(_fine(256, 7, 4), context=10),
+    "base": _fine(512, 8, 8),
+    "large": _fine(896, 9, 14),
+    "huge": _fine(1536, 11, 16),
+}
+
+
+def get_preset(name: str) -> ClickTransformerConfig:
+    """The preset of that name. Raises `InputError` with the nearest name."""
+    return PRESETS[check_name("preset", name, PRESETS)]

@@ -1,0 +1,105 @@
+"""From pixels and the previous click to the tokens of a frame."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcprobe.model.config import ClickTransformerConfig
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
+
+OCTAVES = 7
+#: Grey levels per unit of the network's input.
+SCALE = 64.0
+
+
+class PatchEncoder(nn.Module):
+    """Non-overlapping convolutions from pixels to patch tokens, trained along.
+
+    Each stage is written as a matrix product over its own pixels, since the stages do not
+    overlap and the frames lie in memory channels last.
+    """
+
+    def __init__(self, config: ClickTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = [3, *(stage[2] for stage in config.stem)]
+        self.stages = nn.ModuleList(
+            nn.Linear(width * height * before, after)
+            for (width, height, _), (before, after) in zip(
+                config.stem, pairwise(channels), strict=True
+            )
+        )
+        columns, rows = config.grid
+        self.position = nn.Parameter(0.02 * torch.randn(rows * columns, config.d_model))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
+        (width, height, _), *later = self.config.stem
+        x = _pixel_blocks(frames, width, height).to(self.position.dtype)
+        first = self.stages[0]
+        x = F.linear(x, first.weight / SCALE, first.bias - first.weight.sum(1))  # pixels / 64 - 1
+        for (width, height, _), stage in zip(later, self.stages[1:], strict=True):
+            x = stage(_blocks(x.relu(), width, height))  # (n, rows, columns, channels)
+        return x.flatten(1, 2) + self.position  # (n, patch, d_model)
+
+
+def _pixel_blocks(frames: Tensor, width: int, height: int) -> Tensor:
+    """Blocks of pixels, uint8 [n, rows, columns, block], of frames [n, 3, 360, 480].
+
+    Where a block's row is a whole number of 8-byte words it is moved as words, three times
+    as fast as byte by byte.
+    """
+    x = frames.permute(0, 2, 3, 1).flatten(2)[..., None]  # (n, 360, 480 * 3, 1)
+    if width * 3 % 8:
+        return _blocks(x, width * 3, height)
+    words = x.squeeze(-1).view(torch.int64)[..., None]  # (n, 360, 480 * 3 / 8, 1)
+    return _blocks(words, width * 3 // 8, height).view(torch.uint8)
+
+
+def _blocks(x: Tensor, width: int, height: int) -> Tensor:
+    """Gather blocks: [n, h, w, c] to [n, h / height, w / width, height * width * c]."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // height, height, w // width, width * c).transpose(2, 3)
+    return x.reshape(n, h // height, w // width, height * width * c)
+
+
+class ClickEncoder(nn.Module):
+    """The previous click as one token: Fourier features of its place, or a learned none."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(4 * OCTAVES + 2, d_model)
+        self.none = nn.Parameter(0.02 * torch.randn(d_model))
+
+    def forward(self, clicks: Tensor) -> Tensor:
+        """Tokens [..., d_model] of clicks int64 [..., 2] in px; (-1, -1) is no click."""
+        dtype = self.none.dtype
+        size = torch.tensor([SCREEN_WIDTH, SCREEN_HEIGHT], device=clicks.device)
+        place = (clicks.to(dtype) + 0.5) / size.to(dtype)
+        scales = math.pi * 2.0 ** torch.arange(OCTAVES, device=clicks.device, dtype=dtype)
+        angles = (place[..., None] * scales).flatten(-2)  # (..., 2 * octaves)
+        features = torch.cat([2 * place - 1, angles.sin(), angles.cos()], dim=-1)
+        return torch.where(clicks[..., :1] < 0, self.none, self.project(features))
+
+
+class FrameEncoder(nn.Module):
+    """All tokens of a frame: patches, previous click, registers, [cls]."""
+
+    def __init__(self, config: ClickTransformerConfig) -> None:
+        super().__init__()
+        self.patches = PatchEncoder(config)
+        self.click = ClickEncoder(config.d_model)
+        self.extra = nn.Parameter(0.02 * torch.randn(config.n_registers + 1, config.d_model))
+
+    def forward(self, frames: Tensor, previous: Tensor) -> Tensor:
+        """Tokens [batch, frame, token, d_model] of frames [batch, frame, 3, 360, 480]."""
+        batch, count = frames.shape[:2]
+        patches = self.patches(frames.flatten(0, 1)).unflatten(0, (batch, count))
+        click = self.click(previous)[:, :, None]  # (batch, frame, 1, d_model)
+        extra = self.extra.expand(batch, count, -1, -1)
+        return torch.cat([patches, click, extra], dim=2)

@@ -1,0 +1,83 @@
+"""A batch: rows of frames with the clicks before and after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bcprobe.gui.compositor import compose
+from bcprobe.training.groups import Recording
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of consecutive frames, one click to predict for each.
+
+    ``frames`` uint8 [row, frame, 3, 360, 480], a permuted view of channels-last memory;
+    ``previous`` and ``targets`` int64 [row, frame, 2] px, the click that led to a frame
+    ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
+    [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
+    `bcprobe.types.ACTIONS`; ``right`` bool, the click is a placement that stands unmistaken;
+    ``valid`` bool, the frame counts.
+    """
+
+    frames: Tensor
+    previous: Tensor
+    targets: Tensor
+    segments: Tensor
+    actions: Tensor
+    right: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device; itself where it is there already."""
+        names = ("frames", "previous", "targets", "segments", "actions", "right", "valid")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def frame_buffer(rows: int, row_length: int, *, pinned: bool = False) -> Tensor:
+    """Room for a batch's frames: uint8 [row, frame, 360, 480, 3]."""
+    shape = (rows, row_length, SCREEN_HEIGHT, SCREEN_WIDTH, 3)
+    return torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned)
+
+
+class Tape:
+    """Recordings laid end to end, from which batches are filled."""
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        self.recordings = recordings
+        self.starts = np.cumsum([0, *(len(made) for made in recordings)])
+        self.previous = np.concatenate([made.previous for made in recordings])
+        self.clicks = np.concatenate([made.clicks for made in recordings])
+        self.actions = np.concatenate([made.actions for made in recordings])
+        self.right = np.concatenate([made.right for made in recordings])
+
+    def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which recording each frame of the tape belongs to, in the shape of ``index``."""
+        return np.searchsorted(self.starts, index, side="right") - 1
+
+    def fill(
+        self, index: NDArray[np.int64], buffer: Tensor, valid: NDArray[np.bool_] | None = None
+    ) -> Batch:
+        """Batch of the frames ``index`` [row, frame] of the tape, composed into ``buffer``."""
+        segments = self.segments(index)
+        pixels = buffer.numpy()
+        for place in np.ndindex(*index.shape):
+            made = self.recordings[segments[place]]
+            frame = index[place] - self.starts[segments[place]]
+            compose(made.displays[frame], made.images, pixels[place])
+        return Batch(
+            frames=buffer.permute(0, 1, 4, 2, 3),
+            previous=torch.from_numpy(self.previous[index]),
+            targets=torch.from_numpy(self.clicks[index]),
+            segments=torch.from_numpy(segments),
+            actions=torch.from_numpy(self.actions[index]),
+            right=torch.from_numpy(self.right[index]),
+            valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
+        )

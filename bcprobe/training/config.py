@@ -1,0 +1,101 @@
+"""What a training run is, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bcprobe.errors import InputError, check_name
+from bcprobe.gui.layouts import LAYOUTS
+from bcprobe.model.config import ClickTransformerConfig
+from bcprobe.tasks import get_task
+from bcprobe.training.groups import DataConfig
+from bcprobe.types import ACTIONS
+
+OPTIMIZERS = ("adamw", "muon")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a run's weights depend on; saved beside everything made from it.
+
+    ``frames`` is the length of the run in frames (one frame, one click to predict). A batch
+    holds ``rows`` rows of ``row_length`` consecutive frames. The learning rate rises over
+    ``warmup`` frames, then falls along a cosine to ``final_lr`` times ``lr``; ``muon_lr``
+    is that of hidden matrices when ``optimizer`` is ``muon``. ``action_weights`` weighs the
+    loss of some actions (others 1); reported losses are never weighted. A step is saved
+    whenever the frames seen pass a power of two from ``first_save`` on.
+    """
+
+    name: str
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ClickTransformerConfig = field(default_factory=ClickTransformerConfig)
+    model_seed: int = 0
+    frames: int = 1 << 20
+    rows: int = 4
+    row_length: int = 32
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    muon_lr: float = 0.01
+    final_lr: float = 0.1
+    warmup: int = 1 << 14
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    grad_clip: float = 1.0
+    action_weights: tuple[tuple[str, float], ...] = ()
+    first_save: int = 1 << 10
+    validate_every: int = 1 << 15
+    validation_episodes: int = 12
+
+    def __post_init__(self) -> None:
+        check_name("optimizer", self.optimizer, OPTIMIZERS)
+        for task in self.data.tasks:
+            check_name("difficulty", self.data.difficulty, get_task(task).settings)
+        for layout in self.data.layouts:
+            check_name("layout", layout, LAYOUTS)
+        for action, _ in self.action_weights:
+            check_name("action", action, ACTIONS)
+        if self.frames < self.batch_frames:
+            raise InputError(
+                f"frames is {self.frames}; one batch of '{self.name}' has {self.batch_frames}"
+            )
+
+    @property
+    def batch_frames(self) -> int:
+        """Frames in a batch."""
+        return self.rows * self.row_length
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run; the last one ends at or after ``frames``."""
+        return -(-self.frames // self.batch_frames)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain form, as saved: JSON and back changes nothing."""
+        plain = asdict(self)
+        plain["model"] = self.model.as_dict()
+        plain["betas"] = list(self.betas)
+        plain["action_weights"] = [list(pair) for pair in self.action_weights]
+        plain["data"] = self.data.as_dict()
+        return plain
+
+
+def saved_frames(experiment: Experiment) -> list[int]:
+    """Frames after which a step is saved: 0, then the powers of two within the run.
+
+    A run whose batch is no power of two saves at the first batch that reaches each.
+    """
+    powers = [1 << k for k in range(experiment.frames.bit_length())]
+    return [0, *(p for p in powers if experiment.first_save <= p <= experiment.frames)]
+
+
+def validated_frames(experiment: Experiment) -> set[int]:
+    """Batch counts (in frames) after which the run is validated: two to an octave, then even.
+
+    The last one is the end of the run.
+    """
+    batch = experiment.batch_frames
+    octaves = [round(experiment.first_save * 2 ** (k / 2)) for k in range(80)]
+    even = range(experiment.validate_every, experiment.frames, experiment.validate_every)
+    wanted = [f for f in octaves if f <= experiment.frames] + [0, *even, experiment.frames]
+    return {-(-f // batch) * batch for f in wanted}

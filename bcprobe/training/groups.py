@@ -1,0 +1,191 @@
+"""Groups of episodes: the unit in which training data is made, a pure function of a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.episodes.record import MAX_STEPS, generate
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.errors import InputError
+from bcprobe.gui.display import DisplayList
+from bcprobe.rng import generator, split_seed
+from bcprobe.types import ACTIONS, Episode
+
+#: World seeds a data seed has to itself, and the data seeds a split has room for.
+WORLDS_PER_SEED = 1 << 26
+DATA_SEEDS = 1 << 14
+#: Annotator seeds of a world's further personas lie this far apart, beyond all world seeds.
+PERSONA_STRIDE = 1 << 42
+NO_CLICK = (-1, -1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which episodes a run sees.
+
+    A group holds ``episodes`` episodes; each world is worked by ``personas`` annotators.
+    Tasks take turns from world to world; an episode's layout is drawn from ``layouts``.
+    """
+
+    tasks: tuple[str, ...] = ("colored_dot_tracking",)
+    layouts: tuple[str, ...] = ("original",)
+    difficulty: str = "default"
+    seed: int = 0
+    episodes: int = 24
+    personas: int = 1
+    max_steps: int = MAX_STEPS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < DATA_SEEDS:
+            raise InputError(f"data seed {self.seed} is not within 0-{DATA_SEEDS - 1}")
+        if min(self.episodes, self.personas, len(self.tasks), len(self.layouts)) < 1:
+            raise InputError("data config: tasks, layouts, episodes and personas: 1 or more each")
+        if self.episodes % self.personas:
+            raise InputError(
+                f"data config: {self.episodes} episodes do not divide by {self.personas} personas"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain form, for JSON."""
+        return {**asdict(self), "tasks": list(self.tasks), "layouts": list(self.layouts)}
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """Which episode: everything `bcprobe.episodes.record.generate` needs."""
+
+    task: str
+    layout: str
+    difficulty: str
+    world_seed: int
+    annotator_seed: int
+    max_steps: int = MAX_STEPS
+
+
+def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
+    """Keys of a group's episodes, from the train split."""
+    rng = generator("layouts", data.seed, group)
+    layouts = rng.integers(len(data.layouts), size=data.episodes)
+    worlds = data.episodes // data.personas
+    keys = []
+    for place in range(data.episodes):
+        world = group * worlds + place // data.personas
+        seed = split_seed("train", data.seed * WORLDS_PER_SEED + world)
+        keys.append(
+            EpisodeKey(
+                task=data.tasks[world % len(data.tasks)],
+                layout=data.layouts[layouts[place]],
+                difficulty=data.difficulty,
+                world_seed=seed,
+                annotator_seed=seed + place % data.personas * PERSONA_STRIDE,
+                max_steps=data.max_steps,
+            )
+        )
+    return keys
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An episode as the trainer needs it: what was shown and what was clicked.
+
+    ``images`` uint8 [image, 256, 256, 3]; one display list, click (int64 [frame, 2], px) and
+    action (int8 [frame], index in `bcprobe.types.ACTIONS`) per frame. ``right`` bool
+    [frame]: the click is a placement that stands unmistaken.
+    """
+
+    images: NDArray[np.uint8]
+    displays: tuple[DisplayList, ...]
+    clicks: NDArray[np.int64]
+    actions: NDArray[np.int8]
+    right: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.displays)
+
+    @property
+    def previous(self) -> NDArray[np.int64]:
+        """The click that led to each frame: int64 [frame, 2]; (-1, -1) for the first."""
+        return np.concatenate([[NO_CLICK], self.clicks[:-1]])
+
+
+def record(
+    key: EpisodeKey,
+    images: NDArray[np.uint8] | None = None,
+    also_watch: Callable[[Simulator], None] | None = None,
+) -> Recording:
+    """Generate an episode in one pass. ``images`` are the world's, if already drawn."""
+    displays: list[DisplayList] = []
+    drawn = [] if images is None else [images]
+
+    def watch(simulator: Simulator) -> None:
+        if not drawn:
+            drawn.append(simulator.images)
+        displays.append(simulator.display())
+        if also_watch is not None:
+            also_watch(simulator)
+
+    episode = generate(
+        key.task,
+        key.world_seed,
+        layout=key.layout,
+        annotator_seed=key.annotator_seed,
+        difficulty=key.difficulty,
+        max_steps=key.max_steps,
+        watch=watch,
+    )
+    return Recording(drawn[0], tuple(displays), *_columns(episode))
+
+
+def _columns(
+    episode: Episode,
+) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.bool_]]:
+    clicks = np.array([step.click for step in episode.steps], dtype=np.int64).reshape(-1, 2)
+    actions = np.array([ACTIONS.index(step.action) for step in episode.steps], dtype=np.int8)
+    mistake = np.array([step.latents.mistake for step in episode.steps], dtype=bool)
+    after = np.append(mistake[1:], False)
+    return clicks, actions, (actions == ACTIONS.index("place")) & ~mistake & ~after
+
+
+def make_group(data: DataConfig, group: int) -> Iterator[Recording]:
+    """Recordings of a group, one by one; the images of a world are drawn once."""
+    last: tuple[int, NDArray[np.uint8] | None] = (-1, None)
+    for key in group_keys(data, group):
+        made = record(key, last[1] if last[0] == key.world_seed else None)
+        last = key.world_seed, made.images
+        yield made
+
+
+def cut_rows(lengths: list[int], row_length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Frames of each row: int64 [row, row_length], numbers on the tape of all episodes.
+
+    The tape is a ring, opened at a random frame and cut into rows; the rows are shuffled.
+    What is left over after the last whole row, less than a row, is dropped: as the ring is
+    opened anywhere with equal chance, every frame is dropped with the same chance.
+    """
+    total = sum(lengths)
+    tape = np.roll(np.arange(total), -int(rng.integers(total)))
+    rows = tape[: total // row_length * row_length].reshape(-1, row_length)
+    return rng.permutation(rows)
+
+
+def deal(
+    data: DataConfig, group: int, lengths: list[int], rows: int, row_length: int
+) -> NDArray[np.int64]:
+    """Frames of each batch of a group: int64 [batch, row, frame], numbers on the group's tape.
+
+    ``lengths`` are those of the group's episodes. Rows that fill no whole batch are dropped;
+    they are the last of a random order. Raises `InputError` if there is not one batch.
+    """
+    cut = cut_rows(lengths, row_length, generator("rows", data.seed, group))
+    batches = len(cut) // rows
+    if not batches:
+        raise InputError(
+            f"group {group} has {sum(lengths)} frames in {len(lengths)} episodes, too few for a "
+            f"batch of {rows} rows of {row_length}; use more episodes in a group"
+        )
+    return cut[: batches * rows].reshape(batches, rows, row_length)

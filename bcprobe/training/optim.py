@@ -1,0 +1,77 @@
+"""Optimizers and the learning rate's course."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bcprobe.training.config import Experiment
+
+
+def schedule(frames: int, experiment: Experiment) -> float:
+    """Factor (0-1) on the learning rate once ``frames`` have been seen.
+
+    Rises linearly over ``warmup`` frames, then falls along half a cosine to ``final_lr``.
+    """
+    if frames < experiment.warmup:
+        return frames / experiment.warmup
+    left = max(1, experiment.frames - experiment.warmup)
+    share = min(1.0, (frames - experiment.warmup) / left)
+    return experiment.final_lr + (1 - experiment.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def make_optimizers(model: nn.Module, experiment: Experiment) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for hidden matrices and AdamW for the rest.
+
+    Norms, biases and embeddings do not decay. Each parameter group holds its peak rate as
+    ``peak_lr``.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    hidden = experiment.optimizer == "muon"
+    matrices = [p for name, p in named if hidden and is_hidden(name, p)]
+    rest = [(name, p) for name, p in named if not (hidden and is_hidden(name, p))]
+    optimizers: list[torch.optim.Optimizer] = [_adamw(rest, experiment)]
+    if matrices:
+        optimizers.append(_muon(matrices, experiment))
+    return optimizers
+
+
+def is_hidden(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is a matrix between hidden layers."""
+    return ".blocks." in f".{name}" and name.endswith("weight") and parameter.ndim == 2
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay applies: matrices only, no norm, bias or embedding."""
+    return name.endswith("weight") and parameter.ndim >= 2
+
+
+def _adamw(named: Sequence[tuple[str, Tensor]], experiment: Experiment) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for name, p in named if decays(name, p) is decayed],
+            "weight_decay": experiment.weight_decay if decayed else 0.0,
+            "peak_lr": experiment.lr,
+        }
+        for decayed in (True, False)
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=experiment.lr, betas=experiment.betas, fused=True)
+
+
+def _muon(matrices: list[Tensor], experiment: Experiment) -> torch.optim.Optimizer:
+    group = {"params": matrices, "peak_lr": experiment.muon_lr}
+    return torch.optim.Muon(
+        [group], lr=experiment.muon_lr, weight_decay=experiment.weight_decay
+    )
+
+
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Set every group's rate to ``factor`` times its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["peak_lr"]

@@ -1,0 +1,192 @@
+"""A small fixed set of held-out episodes, looked at again and again while training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.rng import split_seed
+from bcprobe.tasks.base import State
+from bcprobe.training.batch import Batch, Tape, frame_buffer
+from bcprobe.training.config import Experiment
+from bcprobe.training.groups import EpisodeKey, Recording, record
+from bcprobe.types import ACTIONS, Click
+
+#: A placement counts as met within this distance, px.
+PLACE_TOLERANCE = 5.0
+#: Columns of ``validation.parquet``. ``valid``: share of predicted clicks that would change
+#: the state; ``accuracy_place``: share of right placements met within 5 px;
+#: ``accuracy_button``: share of all button clicks whose prediction lies in the same button,
+#: and the same for each kind of action; ``n_...``: clicks behind each number.
+VALIDATION_COLUMNS = (
+    "step", "frames", "seconds", "loss", "valid", "accuracy_button",
+    *(f"{column}_{action}" for action in ACTIONS for column in ("nll", "accuracy", "n")),
+)  # fmt: skip
+_PLACE = ACTIONS.index("place")
+_IDLE = ACTIONS.index("idle")
+#: Worlds looked through, per episode wanted, for episodes with an Undo.
+_SEARCH = 20
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A recording, the simulator that made it, and its state before each click."""
+
+    recording: Recording
+    simulator: Simulator
+    states: tuple[State, ...]
+
+    def answer(self, frame: int, click: Click) -> tuple[str, bool]:
+        """What a click at a frame would hit, and whether it would change the state."""
+        self.simulator.state = self.states[frame]
+        hit = self.simulator.hit(click).widget
+        return hit, self.simulator.after(click) != self.states[frame]
+
+
+def watch(key: EpisodeKey) -> Watched:
+    """Generate an episode and keep its states."""
+    simulators: list[Simulator] = []
+    states: list[State] = []
+
+    def note(simulator: Simulator) -> None:
+        simulators.append(simulator)
+        states.append(simulator.state)
+
+    recording = record(key, also_watch=note)
+    return Watched(recording, simulators[0], tuple(states))
+
+
+def validation_set(experiment: Experiment) -> list[Watched]:
+    """Episodes of the validation split, half of them with an Undo where there are enough.
+
+    Tasks and layouts take turns.
+    """
+    wanted = experiment.validation_episodes
+    undo = ACTIONS.index("undo")
+    chosen: dict[bool, list[Watched]] = {True: [], False: []}
+    room = {True: wanted // 2, False: wanted - wanted // 2}
+    for number in range(_SEARCH * wanted):
+        made = watch(_validation_key(experiment, number))
+        kind = bool((made.recording.actions == undo).any())
+        if len(chosen[kind]) < room[kind]:
+            chosen[kind].append(made)
+        if all(len(chosen[kind]) == room[kind] for kind in chosen):
+            break
+    return chosen[False] + chosen[True]
+
+
+def _validation_key(experiment: Experiment, number: int) -> EpisodeKey:
+    data = experiment.data
+    seed = split_seed("validation", number)
+    return EpisodeKey(
+        task=data.tasks[number % len(data.tasks)],
+        layout=data.layouts[number // len(data.tasks) % len(data.layouts)],
+        difficulty=data.difficulty,
+        world_seed=seed,
+        annotator_seed=seed,
+        max_steps=data.max_steps,
+    )
+
+
+class Validation:
+    """Teacher-forced measurements on the validation set of an experiment.
+
+    The episodes lie on one tape, read in rows that overlap so that every frame is scored
+    once and with its whole context.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.watched = validation_set(experiment)
+        self.tape = Tape([made.recording for made in self.watched])
+        self.index, self.valid = overlapping_rows(
+            len(self.tape.clicks), experiment.row_length, experiment.model.context - 1
+        )
+        self.rows = experiment.rows
+        self.buffer = frame_buffer(experiment.rows, experiment.row_length)
+
+    @torch.inference_mode()
+    def measure(self, model: ClickTransformer) -> dict[str, float]:
+        """Values for the columns of `VALIDATION_COLUMNS`, but step, frames and seconds."""
+        was_training = model.training
+        model.eval()
+        clicks = np.zeros((len(self.tape.clicks), 2), dtype=np.int64)
+        nll = np.zeros(len(self.tape.clicks))
+        for start in range(0, len(self.index), self.rows):
+            batch, index = self._batch(start)
+            on_device = batch.to(model.device)
+            with torch.autocast(model.device.type, torch.bfloat16, model.device.type == "cuda"):
+                answer = model(on_device.frames, on_device.previous, on_device.segments)
+                found = -answer.click_log_prob(on_device.targets)
+            valid = batch.valid.numpy()
+            clicks[index[valid]] = answer.argmax().cpu().numpy()[valid]
+            nll[index[valid]] = found.float().cpu().numpy()[valid]
+        model.train(was_training)
+        return self._summary(clicks, nll)
+
+    def _batch(self, start: int) -> tuple[Batch, NDArray[np.int64]]:
+        """Rows from ``start`` on, and their frames; the last batch repeats rows, not valid."""
+        rows = np.arange(start, start + self.rows)
+        index, valid = self.index[rows % len(self.index)], self.valid[rows % len(self.index)]
+        valid = valid & (rows < len(self.index))[:, None]
+        return self.tape.fill(index, self.buffer, valid), index
+
+    def _summary(self, clicks: NDArray[np.int64], nll: NDArray[np.float64]) -> dict[str, float]:
+        tape = self.tape
+        met, changes = self._meets(clicks)
+        asked = np.where(tape.actions == _PLACE, tape.right, tape.actions != _IDLE)
+        buttons = asked & (tape.actions != _PLACE)
+        summary = {
+            "loss": nll.mean(),
+            "valid": changes.mean(),
+            "accuracy_button": _mean(met[buttons]),
+        }
+        for number, action in enumerate(ACTIONS):
+            kind = tape.actions == number
+            summary |= {
+                f"nll_{action}": _mean(nll[kind]),
+                f"accuracy_{action}": _mean(met[kind & asked]),
+                f"n_{action}": float((kind & asked).sum()),
+            }
+        return {name: float(value) for name, value in summary.items()}
+
+    def _meets(self, clicks: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each predicted click meets the recorded one, and whether it does anything."""
+        tape = self.tape
+        near = np.hypot(*(clicks - tape.clicks).T) <= PLACE_TOLERANCE
+        met, changes = near.copy(), np.zeros(len(clicks), dtype=bool)
+        segments = tape.segments(np.arange(len(clicks)))
+        for place, segment in enumerate(segments):
+            frame = int(place - tape.starts[segment])
+            watched = self.watched[segment]
+            hit, changes[place] = watched.answer(frame, _click(clicks[place]))
+            if tape.actions[place] != _PLACE:
+                met[place] = hit == watched.answer(frame, _click(tape.clicks[place]))[0]
+        return met, changes
+
+
+def overlapping_rows(
+    total: int, row_length: int, overlap: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows over ``total`` frames and which frames they score, each once.
+
+    Both [row, row_length]. A row repeats the last ``overlap`` frames of the row before it,
+    unscored; the last row is filled up with the last frame, unscored.
+    """
+    starts = np.arange(0, max(1, total - overlap), row_length - overlap)
+    index = starts[:, None] + np.arange(row_length)
+    valid = (index < total) & ((np.arange(row_length) >= overlap) | (starts[:, None] == 0))
+    return np.minimum(index, total - 1), valid
+
+
+def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _click(point: Sequence[int] | NDArray[np.int64]) -> Click:
+    return Click(int(point[0]), int(point[1]))
