@@ -28,6 +28,7 @@ class Forced:
     ``before`` are the clicks that led there; ``wrong`` makes a mistake, ``right`` does not.
     """
 
+    task: str
     world_seed: int
     before: tuple[Click, ...]
     wrong: Click
@@ -48,27 +49,25 @@ def force(
     none at any of a few placements tried are left out.
     """
     rng = generator("forced mistakes", task, seed)
-    opened = (task, layout, difficulty)
-    careful = _work(opened, world_seeds, [-1] * len(world_seeds))
+    worlds = [(task, world_seed, layout, difficulty) for world_seed in world_seeds]
+    careful = _work(worlds, [-1] * len(worlds))
     orders = [rng.permutation(_placements(steps)) for steps in careful]
     found: dict[int, Forced] = {}
     for attempt in range(TRIES):
         open_still = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
-        seeds = [world_seeds[i] for i in open_still]
         slips = [int(orders[i][attempt]) for i in open_still]
-        for i, slip, steps in zip(open_still, slips, _work(opened, seeds, slips), strict=True):
+        worked = _work([worlds[i] for i in open_still], slips)
+        for i, slip, steps in zip(open_still, slips, worked, strict=True):
             if len(steps) > slip + 1 and steps[slip + 1].latents.mistake:
                 before = tuple(step.click for step in steps[:slip])
                 right = careful[i][slip].click
-                found[i] = Forced(world_seeds[i], before, steps[slip].click, right)
+                found[i] = Forced(task, world_seeds[i], before, steps[slip].click, right)
     return [found[i] for i in sorted(found)]
 
 
 def forced_rows(
     clicker: Clicker,
-    task: str,
     forced: Sequence[Forced],
-    *,
     layout: str = "original",
     difficulty: str = "default",
     **names: Any,
@@ -79,12 +78,11 @@ def forced_rows(
     ``undo_next_if_right``; ``undone`` (Undo within 20 clicks) and ``undo_delay`` (clicks
     before it); ``recovered`` within k clicks (``kind`` is k): no mistake stands any more.
     """
-    opened = (task, layout, difficulty)
     wrong = [(*one.before, one.wrong) for one in forced]
     right = [(*one.before, one.right) for one in forced]
-    seeds = [one.world_seed for one in forced]
-    after = [_After(run) for run in _led(clicker, opened, seeds, wrong, HORIZON)]
-    twins = [_After(run) for run in _led(clicker, opened, seeds, right, 1)]
+    worlds = [(one.task, one.world_seed, layout, difficulty) for one in forced]
+    after = [_After(*run) for run in _led(clicker, worlds, wrong, HORIZON)]
+    twins = [_After(*run) for run in _led(clicker, worlds, right, 1)]
     count = len(forced)
     delays = [float(run.undo) for run in after if run.undo is not None]
     scores = {
@@ -123,9 +121,8 @@ class _After:
     ``undo`` is the number of its clicks before its first Undo, or None.
     """
 
-    def __init__(self, run: tuple[Sequence[Step], bool]) -> None:
-        steps, self.stands_last = run
-        self.wrong = [step.latents.mistake for step in steps] + [self.stands_last]
+    def __init__(self, steps: Sequence[Step], stands_last: bool) -> None:
+        self.wrong = [*(step.latents.mistake for step in steps), stands_last]
         undos = [t for t, step in enumerate(steps) if step.undo_next]
         self.undo = undos[0] if undos else None
 
@@ -184,23 +181,24 @@ class _Limited(Simulator):
         return len(self.history) >= self.limit or super().done
 
 
-def _open(opened: tuple[str, str, str], world_seed: int, limit: int) -> _Limited:
-    task, layout, difficulty = opened
-    plain = open_world(task, world_seed, layout, difficulty)
-    limited = _Limited(plain.task, plain.world, layout)
+#: Arguments of `open_world`: task, seed, layout, difficulty.
+Opened = tuple[str, int, str, str]
+
+
+def _open(world: Opened, limit: int) -> _Limited:
+    plain = open_world(*world)
+    limited = _Limited(plain.task, plain.world, plain.layout.name)
     limited.limit = limit
     return limited
 
 
-def _work(
-    opened: tuple[str, str, str], world_seeds: Sequence[int], slips: Sequence[int]
-) -> list[tuple[Step, ...]]:
+def _work(worlds: Sequence[Opened], slips: Sequence[int]) -> list[tuple[Step, ...]]:
     """Steps of annotators who slip where told; one click after the slip, or to the end."""
     limits = [slip + 2 if slip >= 0 else MAX_STEPS for slip in slips]
-    simulators = [
-        _open(opened, seed, limit) for seed, limit in zip(world_seeds, limits, strict=True)
-    ]
-    return rollout(_Careless(opened[0], world_seeds, slips), simulators, MAX_STEPS + 1)
+    simulators = [_open(world, limit) for world, limit in zip(worlds, limits, strict=True)]
+    seeds = [seed for _, seed, _, _ in worlds]
+    careless = _Careless(worlds[0][0] if worlds else "", seeds, slips)
+    return rollout(careless, simulators, MAX_STEPS + 1)
 
 
 def _placements(steps: Sequence[Step]) -> list[int]:
@@ -213,19 +211,12 @@ def _placements(steps: Sequence[Step]) -> list[int]:
 
 
 def _led(
-    clicker: Clicker,
-    opened: tuple[str, str, str],
-    world_seeds: Sequence[int],
-    scripts: Sequence[Sequence[Click]],
-    horizon: int,
+    clicker: Clicker, worlds: Sequence[Opened], scripts: Sequence[Sequence[Click]], horizon: int
 ) -> list[tuple[Sequence[Step], bool]]:
     """The clicker's own steps after each script, and whether a mistake stands in the end."""
-    simulators = [
-        _open(opened, seed, len(script) + horizon)
-        for seed, script in zip(world_seeds, scripts, strict=True)
-    ]
-    longest = max(map(len, scripts), default=0) + horizon
-    histories = rollout(_Led(clicker, scripts), simulators, longest)
+    limits = [len(script) + horizon for script in scripts]
+    simulators = [_open(world, limit) for world, limit in zip(worlds, limits, strict=True)]
+    histories = rollout(_Led(clicker, scripts), simulators, max(limits, default=0))
     return [
         (steps[len(script) :], s.task.latents(s.world, s.state).mistake)
         for s, steps, script in zip(simulators, histories, scripts, strict=True)

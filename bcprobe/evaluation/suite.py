@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS, generate, work
+from bcprobe.episodes.simulator import Clicker
 from bcprobe.errors import InputError, check_name
 from bcprobe.evaluation.closed_loop import loop_rows
 from bcprobe.evaluation.forced import AnnotatorAgain, force, forced_rows
@@ -25,13 +26,13 @@ from bcprobe.evaluation.teacher_forced import (
     accuracy_rows,
     predict,
 )
+from bcprobe.gui.layouts import get_layout
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import Episode
 
-SECTIONS = ("teacher_forced", "closed_loop", "forced_mistakes", "copycat")
 #: A scrambled history costs ``context`` frames for each answer, so fewer episodes get one.
 SCRAMBLED_SHARE = 0.1
 
@@ -73,6 +74,7 @@ class Plan:
     layout: str
     difficulty: str
     max_steps: int
+    say: Callable[[str], None]
 
     @property
     def world_seeds(self) -> list[int]:
@@ -85,54 +87,14 @@ class Plan:
         return {"layout": self.layout, "difficulty": self.difficulty}
 
 
-def evaluate(
-    checkpoint: str | Path | ClickTransformer,
-    tasks: Sequence[str],
-    episodes: int = 50,
-    temperatures: Sequence[float] = (0.0, 0.5, 1.0),
-    seed: int = 0,
-    *,
-    layout: str = "original",
-    difficulty: str = "default",
-    max_steps: int = MAX_STEPS,
-    sections: Sequence[str] = SECTIONS,
-    device: str = "cpu",
-    say: Callable[[str], None] | None = None,
-) -> Evaluation:
-    """Evaluation of a checkpoint on the first ``episodes`` test worlds of each task.
-
-    ``seed`` drives the model's draws, the random clicker and the places of the forced
-    mistakes; the worlds are the same whatever it is. ``say`` gets a line of progress after
-    each part (default: standard error). Raises `InputError` for unknown names and for
-    numbers out of range.
-    """
-    model = checkpoint if isinstance(checkpoint, ClickTransformer) else load_checkpoint(checkpoint)
-    model = model.to(device)
-    plans = [
-        Plan(task, episodes, tuple(temperatures), seed, layout, difficulty, max_steps)
-        for task in tasks
-    ]
-    for plan in plans:
-        _check(plan, sections)
-    rows: list[Row] = []
-    for plan in plans:
-        rows += _plan_rows(model, plan, sections, say or _to_stderr)
-    settings = {
-        "episodes": episodes,
-        "temperatures": list(temperatures),
-        "seed": seed,
-        "layout": layout,
-        "difficulty": difficulty,
-        "max_steps": max_steps,
-    }
-    name = type(checkpoint).__name__ if checkpoint is model else str(checkpoint)
-    return Evaluation(name, settings, score_table(rows))
+Part = Callable[[ClickTransformer, Plan, Sequence[Episode]], Iterator[Row]]
 
 
 def teacher_forced_rows(
     model: ClickTransformer, plan: Plan, episodes: Sequence[Episode]
 ) -> Iterator[Row]:
     """Accuracy, likelihood and validity on the annotator's episodes."""
+    plan.say(f"{plan.task}: teacher-forced, {sum(map(len, episodes))} clicks")
     predictions = predict(ModelPredictor(model), episodes)
     yield from accuracy_rows(predictions, section="teacher_forced", policy="model", task=plan.task)
 
@@ -157,12 +119,15 @@ def forced_mistake_rows(
 ) -> Iterator[Row]:
     """The model, at each temperature, and the annotator after mistakes they did not make."""
     forced = force(plan.task, plan.world_seeds, plan.seed, **plan.shown)
-    names = {"section": "forced_mistakes", **plan.shown}
+    names = {"section": "forced_mistakes", "task": plan.task}
+    shown = (plan.layout, plan.difficulty)
     for temperature in plan.temperatures:
-        policy = ModelPolicy(model, temperature, plan.seed)
-        yield from _forced(policy, plan, forced, policy="model", temperature=temperature)
+        plan.say(f"{plan.task}: {len(forced)} forced mistakes at T = {temperature:g}")
+        own = {"policy": "model", "temperature": temperature, **names}
+        clicker = ModelPolicy(model, temperature, plan.seed)
+        yield from forced_rows(clicker, forced, *shown, **own)
     again = AnnotatorAgain(plan.task, [one.world_seed for one in forced])
-    yield from _forced(again, plan, forced, policy="annotator")
+    yield from forced_rows(again, forced, *shown, policy="annotator", **names)
 
 
 def copycat_rows(
@@ -182,9 +147,108 @@ def copycat_rows(
         ("full history, same episodes", ModelPredictor(model), few),
     ]
     for name, predictor, chosen in controls:
+        plan.say(f"{plan.task}: copycat control, {name}, {len(chosen)} episodes")
         predictions = predict(predictor, chosen, annotator=False)
         yield from accuracy_rows(predictions, section="copycat", policy=name, task=plan.task)
     blind = ModelPolicy(model, plan.temperatures[0], plan.seed, one_frame=True)
     yield from _work_rows(
         blind, plan, "one frame", section="copycat", temperature=plan.temperatures[0]
     )
+
+
+def _work_rows(
+    clicker: Clicker, plan: Plan, policy: str, section: str = "closed_loop", **names: Any
+) -> Iterator[Row]:
+    """Scores of a clicker that works the plan's worlds on its own."""
+    plan.say(f"{plan.task}: {policy} works {plan.episodes} worlds{_warmth(names)}")
+    episodes = work(
+        clicker,
+        plan.task,
+        plan.world_seeds,
+        origin=policy,
+        max_steps=plan.max_steps,
+        **plan.shown,
+    )
+    yield from loop_rows(episodes, section=section, policy=policy, task=plan.task, **names)
+
+
+def _warmth(names: dict[str, Any]) -> str:
+    return f" at T = {names['temperature']:g}" if "temperature" in names else ""
+
+
+#: Parts of an evaluation, by name.
+SECTIONS: dict[str, Part] = {
+    "teacher_forced": teacher_forced_rows,
+    "closed_loop": closed_loop_rows,
+    "forced_mistakes": forced_mistake_rows,
+    "copycat": copycat_rows,
+}
+
+
+def evaluate(
+    checkpoint: str | Path | ClickTransformer,
+    tasks: Sequence[str],
+    episodes: int = 50,
+    temperatures: Sequence[float] = (0.0, 0.5, 1.0),
+    seed: int = 0,
+    *,
+    layout: str = "original",
+    difficulty: str = "default",
+    max_steps: int = MAX_STEPS,
+    sections: Iterable[str] = SECTIONS,
+    device: str = "cpu",
+    say: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Evaluation of a checkpoint on the first ``episodes`` test worlds of each task.
+
+    ``seed`` drives the model's draws, the random clicker and the places of the forced
+    mistakes; the worlds are the same whatever it is. ``say`` gets a line of progress after
+    each part (default: standard error). Raises `InputError` for unknown names and for
+    numbers out of range.
+    """
+    settings = {
+        "episodes": episodes,
+        "temperatures": tuple(float(t) for t in temperatures),
+        "seed": seed,
+        "layout": layout,
+        "difficulty": difficulty,
+        "max_steps": max_steps,
+    }
+    plans = [Plan(task, **settings, say=say or _to_stderr) for task in tasks]
+    parts = [SECTIONS[check_name("section", name, SECTIONS)] for name in sections]
+    for plan in plans:
+        _check(plan)
+    given = isinstance(checkpoint, ClickTransformer)
+    model = (checkpoint if given else load_checkpoint(checkpoint)).to(device)
+    rows = [found for plan in plans for found in _rows(model, plan, parts)]
+    return Evaluation("model" if given else str(checkpoint), settings, score_table(rows))
+
+
+def _rows(model: ClickTransformer, plan: Plan, parts: Iterable[Part]) -> Iterator[Row]:
+    plan.say(f"{plan.task}: the annotator works {plan.episodes} worlds")
+    episodes = [
+        generate(plan.task, seed, max_steps=plan.max_steps, **plan.shown)
+        for seed in plan.world_seeds
+    ]
+    for part in parts:
+        yield from part(model, plan, episodes)
+
+
+def _check(plan: Plan) -> None:
+    """Raise `InputError` for a plan that cannot be carried out."""
+    task = get_task(plan.task)
+    get_layout(plan.layout)
+    check_name("difficulty", plan.difficulty, task.settings)
+    for name, value in (("episodes", plan.episodes), ("max_steps", plan.max_steps)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more")
+    if not plan.temperatures:
+        raise InputError("no temperatures; give at least one, such as 0")
+    for temperature in plan.temperatures:
+        if not 0 <= temperature < math.inf:
+            raise InputError(f"temperature {temperature:g} is out of range; use 0 or more")
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

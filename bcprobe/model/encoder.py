@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
+Size = tuple[int, int]
 OCTAVES = 7
 #: Grey levels per unit of the network's input.
 SCALE = 64.0
@@ -39,13 +41,54 @@ class PatchEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
-        (width, height, _), *later = self.config.stem
-        x = _pixel_blocks(frames, width, height).to(self.position.dtype)
-        first = self.stages[0]
-        x = F.linear(x, first.weight / SCALE, first.bias - first.weight.sum(1))  # pixels / 64 - 1
-        for (width, height, _), stage in zip(later, self.stages[1:], strict=True):
-            x = stage(_blocks(x.relu(), width, height))  # (n, rows, columns, channels)
+        pixels, *later = self.config.stem
+        first, *rest = self.stages
+        weight, bias = first.weight / SCALE, first.bias - first.weight.sum(1)  # pixels / 64 - 1
+        x = _PixelStage.apply(frames, weight, bias, pixels[:2], later[0][:2])
+        x = rest[0](x)  # (n, rows, columns, channels)
+        for (width, height, _), stage in zip(later[1:], rest[1:], strict=True):
+            x = stage(_blocks(x.relu(), width, height))
         return x.flatten(1, 2) + self.position  # (n, patch, d_model)
+
+
+class _PixelStage(torch.autograd.Function):
+    """Blocks of pixels through a matrix and a ReLU, gathered into the next stage's blocks.
+
+    On the CPU a few frames at a time, so that the pixels are floats in the processor's
+    cache only; the backward pass makes them again (``benchmarks/training.md``).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor, block: Size, then: Size
+    ) -> Tensor:
+        """[n, rows, columns, block * channels] of uint8 frames [n, 3, 360, 480]."""
+        parts = []
+        for some in frames.split(_few(frames)):
+            x = _pixel_blocks(some, *block).to(weight.dtype)
+            parts.append(_blocks(F.linear(x, weight, bias).relu_(), *then))
+        out = torch.cat(parts)
+        ctx.save_for_backward(frames, out)
+        ctx.block, ctx.then, ctx.channels = block, then, len(weight)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, None, None]:  # type: ignore[override]
+        """Gradients of weight and bias; pixels have none."""
+        frames, out = ctx.saved_tensors
+        weight = bias = None
+        few = _few(frames)
+        for some, y, g in zip(frames.split(few), out.split(few), grad.split(few), strict=True):
+            x = _pixel_blocks(some, *ctx.block).to(g.dtype).flatten(0, 2)
+            g = _spread((g * (y > 0)), *ctx.then, ctx.channels).flatten(0, 2)
+            weight = g.T @ x if weight is None else weight.addmm_(g.T, x)
+            bias = g.sum(0) if bias is None else bias.add_(g.sum(0))
+        return None, weight, bias, None, None
+
+
+def _few(frames: Tensor) -> int:
+    """How many frames to work on at a time: their pixels fit into a processor's cache."""
+    return len(frames) if frames.is_cuda else 2
 
 
 def _pixel_blocks(frames: Tensor, width: int, height: int) -> Tensor:
@@ -66,6 +109,13 @@ def _blocks(x: Tensor, width: int, height: int) -> Tensor:
     n, h, w, c = x.shape
     x = x.reshape(n, h // height, height, w // width, width * c).transpose(2, 3)
     return x.reshape(n, h // height, w // width, height * width * c)
+
+
+def _spread(x: Tensor, width: int, height: int, channels: int) -> Tensor:
+    """Undo `_blocks`: [n, rows, columns, block] to [n, h, w, channels]."""
+    n, rows, columns, _ = x.shape
+    x = x.view(n, rows, columns, height, width * channels).transpose(2, 3)
+    return x.reshape(n, rows * height, columns * width, channels)
 
 
 class ClickEncoder(nn.Module):

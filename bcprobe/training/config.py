@@ -44,7 +44,7 @@ class Experiment:
     grad_clip: float = 1.0
     action_weights: tuple[tuple[str, float], ...] = ()
     first_save: int = 1 << 10
-    validate_every: int = 1 << 15
+    validate_every: int = 1 << 16
     validation_episodes: int = 12
 
     def __post_init__(self) -> None:

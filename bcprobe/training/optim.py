@@ -65,9 +65,7 @@ def _adamw(named: Sequence[tuple[str, Tensor]], experiment: Experiment) -> torch
 
 def _muon(matrices: list[Tensor], experiment: Experiment) -> torch.optim.Optimizer:
     group = {"params": matrices, "peak_lr": experiment.muon_lr}
-    return torch.optim.Muon(
-        [group], lr=experiment.muon_lr, weight_decay=experiment.weight_decay
-    )
+    return torch.optim.Muon([group], lr=experiment.muon_lr, weight_decay=experiment.weight_decay)
 
 
 def set_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:

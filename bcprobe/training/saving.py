@@ -57,9 +57,9 @@ def _read_experiment(path: Path) -> dict[str, Any] | None:
 
 
 def _difference(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
-    for name in mine:
-        if theirs.get(name) != mine[name]:
-            return f"{name} is {theirs.get(name)} there, {mine[name]} here"
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            return f"{name} is {theirs.get(name)} there, {value} here"
     return "its experiment has fields that this version lacks"
 
 
@@ -112,9 +112,7 @@ def optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tens
     }
 
 
-def restore_optimizers(
-    optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]
-) -> None:
+def restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave, into optimizers made anew."""
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Tensor]] = {}

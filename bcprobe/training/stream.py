@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import count
 from multiprocessing import connection, get_context
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from torch import Tensor
 
@@ -96,7 +96,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
         self._thread.join()
         self._pool.close()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -114,7 +114,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
                 first = self.start.batch if group == self.start.group else 0
                 if recordings is None or not self._compose(group, recordings, first):
                     return
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._error = error
 
     def _compose(self, group: int, recordings: list[Recording], first: int) -> bool:

@@ -1,0 +1,61 @@
+"""Named experiments: a function here is a whole configuration. A changed number is a new name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bcprobe.errors import check_name
+from bcprobe.model.config import ClickTransformerConfig, get_preset
+from bcprobe.training.config import Experiment
+from bcprobe.training.groups import DataConfig
+
+
+def dots_nano() -> Experiment:
+    """Colored dots in the original layout, 1.2 M parameters, pointer head."""
+    return Experiment(
+        name="dots-nano",
+        data=DataConfig(tasks=("colored_dot_tracking",), layouts=("original",), episodes=32),
+        model=get_preset("nano"),
+        frames=1 << 20,
+        rows=4,
+        row_length=32,
+        lr=1e-3,
+        warmup=1 << 14,
+    )
+
+
+def dots_nano_independent() -> Experiment:
+    """`dots_nano` with the paper's head: x and y predicted apart."""
+    model = replace(get_preset("nano"), head="independent")
+    return replace(dots_nano(), name="dots-nano-independent", model=model)
+
+
+def tiny() -> Experiment:
+    """A few seconds of one core, to try the machinery with; learns next to nothing."""
+    return Experiment(
+        name="tiny",
+        data=DataConfig(difficulty="easy", episodes=3),
+        model=ClickTransformerConfig(
+            d_model=32, n_layers=2, n_heads=2, stem=((40, 30, 16), (2, 3, 32)), context=3
+        ),
+        frames=512,
+        rows=2,
+        row_length=8,
+        warmup=64,
+        first_save=2,
+        validate_every=256,
+        validation_episodes=2,
+    )
+
+
+EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
+    "dots-nano": dots_nano,
+    "dots-nano-independent": dots_nano_independent,
+    "tiny": tiny,
+}
+
+
+def get_experiment(name: str) -> Experiment:
+    """The experiment of that name. Raises `InputError` with the nearest name."""
+    return EXPERIMENTS[check_name("experiment", name, EXPERIMENTS)]()

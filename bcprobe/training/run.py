@@ -1,0 +1,167 @@
+"""A run in progress: weights, optimizers and tables, and the one step that moves them on."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bcprobe.errors import InputError
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.training.batch import Batch
+from bcprobe.training.config import Experiment
+from bcprobe.training.metrics import TRAINING_COLUMNS, Table, nll_by_action
+from bcprobe.training.optim import make_optimizers, schedule, set_rate
+from bcprobe.training.saving import SavedState, optimizer_tensors, restore_optimizers
+from bcprobe.training.stream import Position
+from bcprobe.training.validation import VALIDATION_COLUMNS
+from bcprobe.types import ACTIONS
+
+#: Steps between looks at measurements that lie on a GPU.
+NOTE_EVERY = 16
+
+
+class Diverged(InputError):
+    """The loss or the gradient is no longer a number."""
+
+
+class Run:
+    """Everything that changes while training, and nothing else.
+
+    ``frames`` and ``step`` count what has been learned from; ``position`` is where the
+    stream goes on; ``seconds`` is the time trained so far, over all sittings.
+    """
+
+    def __init__(self, experiment: Experiment, device: torch.device) -> None:
+        torch.manual_seed(experiment.model_seed)
+        self.experiment, self.device = experiment, device
+        self.model = ClickTransformer(experiment.model).to(device)
+        self.forward: Any = torch.compile(self.model) if device.type == "cuda" else self.model
+        self.optimizers = make_optimizers(self.model, experiment)
+        self.weights = action_weights(experiment).to(device)
+        self.step = self.frames = 0
+        self.seconds = 0.0
+        self.position = Position()
+        self.training = Table(TRAINING_COLUMNS)
+        self.validation = Table(VALIDATION_COLUMNS)
+        self._pending: list[tuple[dict[str, float], Tensor]] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all frames have been learned from."""
+        return self.frames >= self.experiment.frames
+
+    def learn(self, batch: Batch, after: Position, waited: float) -> None:
+        """One optimizer step. ``waited`` is the time its data kept it waiting, in seconds.
+
+        Raises `Diverged` if loss or gradient is not finite (looked at every step on the CPU,
+        every `NOTE_EVERY` steps elsewhere).
+        """
+        began = time.perf_counter()
+        batch = batch.to(self.device)
+        factor = schedule(self.frames + self.experiment.batch_frames, self.experiment)
+        set_rate(self.optimizers, factor)
+        nll = self._backward(batch)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.grad_clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step, self.position = self.step + 1, after
+        self.frames += self.experiment.batch_frames
+        row = {"step": self.step, "frames": self.frames, "lr": factor * self.experiment.lr}
+        measured = torch.cat([norm.detach()[None], nll_by_action(nll, batch)])
+        self._pending.append((row, measured))
+        taken = time.perf_counter() - began + waited
+        self.seconds += taken
+        row |= {
+            "seconds": self.seconds,
+            "frames_per_second": self.experiment.batch_frames / taken,
+            "data_wait": waited / taken,
+        }
+        if self.device.type == "cpu" or len(self._pending) == NOTE_EVERY:
+            self.note()
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """NLL of each frame [row, frame], after the gradients of its weighted mean."""
+        cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
+            clicks = self.forward(batch.frames, batch.previous, batch.segments)
+            nll: Tensor = -clicks.click_log_prob(batch.targets)
+        weight = self.weights[batch.actions.long()] * batch.valid
+        ((nll * weight).sum() / weight.sum()).backward()
+        return nll.detach()
+
+    def note(self) -> None:
+        """Move pending measurements into the table. Raises `Diverged` if one is not finite."""
+        pending, self._pending = self._pending, []
+        for row, measured in pending:
+            norm, loss, *by_action = measured.tolist()
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise Diverged(
+                    f"training diverged at step {row['step']} (loss {loss}, gradient norm {norm}); "
+                    "the last saved state is good: lower the learning rate"
+                )
+            row |= {"loss": loss, "grad_norm": norm}
+            row |= {f"nll_{a}": value for a, value in zip(ACTIONS, by_action, strict=True)}
+            self.training.append(row)
+
+    def state(self) -> SavedState:
+        """Everything needed to go on, after `note`."""
+        self.note()
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizers),
+            "random": _random_state(),
+            "table": {
+                "training": torch.from_numpy(self.training.array()),
+                "validation": torch.from_numpy(self.validation.array()),
+            },
+        }
+        tensors = {
+            f"{part}.{name}": t for part, named in parts.items() for name, t in named.items()
+        }
+        return SavedState(
+            tensors,
+            {
+                "experiment": self.experiment.as_dict(),
+                "step": self.step,
+                "frames": self.frames,
+                "seconds": self.seconds,
+                "position": list(self.position),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+            },
+        )
+
+    def restore(self, saved: SavedState) -> None:
+        """Go back to a saved state."""
+        values = saved.values
+        self.model.load_state_dict(saved.part("model"))
+        restore_optimizers(self.optimizers, saved.part("optimizer"))
+        _restore_random_state(saved.part("random"))
+        tables = saved.part("table")
+        self.training = Table(TRAINING_COLUMNS, tables["training"].numpy())
+        self.validation = Table(VALIDATION_COLUMNS, tables["validation"].numpy())
+        self.step, self.frames = values["step"], values["frames"]
+        self.seconds = values["seconds"]
+        self.position = Position(*values["position"])
+
+
+def action_weights(experiment: Experiment) -> Tensor:
+    """Weight of each kind of action in the loss: float [action]."""
+    weights = dict(experiment.action_weights)
+    return torch.tensor([weights.get(action, 1.0) for action in ACTIONS])
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def _restore_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
