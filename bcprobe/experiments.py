@@ -17,11 +17,12 @@ def dots_nano() -> Experiment:
         name="dots-nano",
         data=DataConfig(tasks=("colored_dot_tracking",), layouts=("original",), episodes=32),
         model=get_preset("nano"),
-        frames=1 << 20,
+        frames=1 << 19,
         rows=4,
         row_length=32,
-        lr=1e-3,
+        lr=1.5e-3,
         warmup=1 << 14,
+        action_weights=(("undo", 4.0), ("done", 2.0)),
     )
 
 

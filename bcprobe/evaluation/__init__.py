@@ -1,0 +1,1 @@
+"""How good a clicker is, teacher-forced and on its own."""

@@ -54,10 +54,10 @@ def force(
     orders = [rng.permutation(_placements(steps)) for steps in careful]
     found: dict[int, Forced] = {}
     for attempt in range(TRIES):
-        open_still = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
-        slips = [int(orders[i][attempt]) for i in open_still]
-        worked = _work([worlds[i] for i in open_still], slips)
-        for i, slip, steps in zip(open_still, slips, worked, strict=True):
+        left = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
+        slips = [int(orders[i][attempt]) for i in left]
+        worked = _work([worlds[i] for i in left], slips)
+        for i, slip, steps in zip(left, slips, worked, strict=True):
             if len(steps) > slip + 1 and steps[slip + 1].latents.mistake:
                 before = tuple(step.click for step in steps[:slip])
                 right = careful[i][slip].click

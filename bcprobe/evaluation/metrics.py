@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.results import Score, cluster_bootstrap, mean_score
+from bcprobe.results import Score, mean_score
 from bcprobe.types import Episode, Step
 
 #: Actions that put an annotation down, and can put down a wrong one.
@@ -61,7 +61,8 @@ def mistakes(steps: Sequence[Step]) -> tuple[Mistake, ...]:
     undos = np.flatnonzero([step.undo_next for step in steps])
     cleared = np.flatnonzero(wrong[:-1] & ~wrong[1:])
     return tuple(
-        Mistake(int(step), _first_after(undos, step), _first_after(cleared, step)) for step in made
+        Mistake(step, _first_after(undos, step), _first_after(cleared, step))
+        for step in made.tolist()
     )
 
 
@@ -182,17 +183,6 @@ def correction_delay(steps: pd.DataFrame) -> Score:
 def needless_undo_rate(steps: pd.DataFrame) -> Score:
     """Share of undos pressed while no mistake stood."""
     return share(steps, ~steps["mistake"], steps["action"] == "undo")
-
-
-def median_score(values: NDArray[np.float64], groups: NDArray[np.int64]) -> Score:
-    """Median of ``values`` [row] with a cluster-bootstrap interval over ``groups``."""
-    order = np.argsort(values)
-
-    def weighted_median(weights: NDArray[np.float64]) -> float:
-        total = np.cumsum(weights[order])
-        return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-    return cluster_bootstrap(groups, weighted_median)
 
 
 def row(score: Score, **names: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Plan:
         return [split_seed("test", i) for i in range(self.episodes)]
 
     @property
-    def shown(self) -> dict[str, str]:
+    def shown(self) -> dict[str, Any]:
         """How the worlds are shown."""
         return {"layout": self.layout, "difficulty": self.difficulty}
 
@@ -123,16 +123,14 @@ def forced_mistake_rows(
     shown = (plan.layout, plan.difficulty)
     for temperature in plan.temperatures:
         plan.say(f"{plan.task}: {len(forced)} forced mistakes at T = {temperature:g}")
-        own = {"policy": "model", "temperature": temperature, **names}
+        own: dict[str, Any] = {"policy": "model", "temperature": temperature, **names}
         clicker = ModelPolicy(model, temperature, plan.seed)
         yield from forced_rows(clicker, forced, *shown, **own)
     again = AnnotatorAgain(plan.task, [one.world_seed for one in forced])
     yield from forced_rows(again, forced, *shown, policy="annotator", **names)
 
 
-def copycat_rows(
-    model: ClickTransformer, plan: Plan, episodes: Sequence[Episode]
-) -> Iterator[Row]:
+def copycat_rows(model: ClickTransformer, plan: Plan, episodes: Sequence[Episode]) -> Iterator[Row]:
     """What remains when the history is taken away: does the model copy its last click?
 
     Teacher-forced: the last click repeated, one frame of context, the frames before the
@@ -206,7 +204,7 @@ def evaluate(
     each part (default: standard error). Raises `InputError` for unknown names and for
     numbers out of range.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "episodes": episodes,
         "temperatures": tuple(float(t) for t in temperatures),
         "seed": seed,
@@ -218,10 +216,12 @@ def evaluate(
     parts = [SECTIONS[check_name("section", name, SECTIONS)] for name in sections]
     for plan in plans:
         _check(plan)
-    given = isinstance(checkpoint, ClickTransformer)
-    model = (checkpoint if given else load_checkpoint(checkpoint)).to(device)
+    if isinstance(checkpoint, ClickTransformer):
+        name, model = "model", checkpoint.to(device)
+    else:
+        name, model = str(checkpoint), load_checkpoint(checkpoint, device)
     rows = [found for plan in plans for found in _rows(model, plan, parts)]
-    return Evaluation("model" if given else str(checkpoint), settings, score_table(rows))
+    return Evaluation(name, settings, score_table(rows))
 
 
 def _rows(model: ClickTransformer, plan: Plan, parts: Iterable[Part]) -> Iterator[Row]:

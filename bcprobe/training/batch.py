@@ -60,7 +60,8 @@ class Tape:
 
     def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which recording each frame of the tape belongs to, in the shape of ``index``."""
-        return np.searchsorted(self.starts, index, side="right") - 1
+        found: NDArray[np.int64] = np.searchsorted(self.starts, index, side="right") - 1
+        return found
 
     def fill(
         self, index: NDArray[np.int64], buffer: Tensor, valid: NDArray[np.bool_] | None = None
@@ -69,8 +70,9 @@ class Tape:
         segments = self.segments(index)
         pixels = buffer.numpy()
         for place in np.ndindex(*index.shape):
-            made = self.recordings[segments[place]]
-            frame = index[place] - self.starts[segments[place]]
+            segment = int(segments[place])
+            made = self.recordings[segment]
+            frame = int(index[place] - self.starts[segment])
             compose(made.displays[frame], made.images, pixels[place])
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),

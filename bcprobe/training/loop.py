@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,35 +20,28 @@ from bcprobe.training.saving import claim_folder, load_state
 from bcprobe.training.stream import Stream, StreamError
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What of a run changes its speed, not its weights.
-
-    ``threads`` (CPU; None: as torch has it, or as the run began) is the exception: other
-    numbers of threads add floats up in another order.
-    """
-
-    device: str = "auto"
-    workers: int = 1
-    threads: int | None = None
-    save_seconds: float = 300.0
-    progress: bool = True
-
-
 def train(
     experiment: Experiment,
     folder: Path | str,
     *,
     resume: bool = False,
+    device: str = "auto",
     frames: int | None = None,
-    settings: Settings = Settings(),
+    workers: int = 1,
+    threads: int | None = None,
+    save_seconds: float = 300.0,
+    progress: bool = True,
 ) -> Path:
     """Train to the end and return the folder of the final checkpoint.
 
-    ``frames`` changes the run's length. The folder gets the checkpoint, ``training.parquet``
-    and ``validation.parquet``, saved steps under ``steps/`` and the state for resuming under
-    ``resume/``. A resumed run ends, on the CPU, with the weights of one never stopped, bit
-    for bit. Ctrl-C saves and raises ``KeyboardInterrupt``.
+    ``frames`` changes the run's length. ``workers`` processes make episodes; ``threads`` is
+    torch's number on the CPU (None: what it is, or what the run began with; others add floats
+    up in another order). ``save_seconds`` is the time between two saved states.
+
+    The folder gets the checkpoint, ``training.parquet`` and ``validation.parquet``, saved
+    steps under ``steps/`` and the state for resuming under ``resume/``. A resumed run ends, on
+    the CPU, with the weights of one never stopped, bit for bit. Ctrl-C saves and raises
+    ``KeyboardInterrupt``.
 
     Raises `InputError` for a folder it cannot have, `Diverged` when the loss is no longer
     finite (the last good state is kept), `StreamError` when a data worker dies.
@@ -56,51 +49,62 @@ def train(
     folder = Path(folder)
     if frames is not None:
         experiment = replace(experiment, frames=frames)
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; it must be 1 or more")
+    on = pick_device(device)
     claim_folder(folder, experiment, resume=resume)
-    run = _open_run(experiment, folder, settings)
+    run = _open_run(experiment, folder, on, threads)
     if run.finished and (folder / "config.json").exists():
         return folder
-    keeper = Keeper(run, folder, settings.save_seconds)
-    with Progress(run, shown=settings.progress) as progress, _interruption() as interrupted:
-        _loop(run, keeper, settings, progress, interrupted)
+    keeper = Keeper(run, folder, save_seconds)
+    with Progress(run, shown=progress) as bar, _interruption() as interrupted:
+        _loop(run, keeper, bar, workers, interrupted)
     write_checkpoint(run, folder)
     return folder
 
 
-def _open_run(experiment: Experiment, folder: Path, settings: Settings) -> Run:
+def _open_run(
+    experiment: Experiment, folder: Path, device: torch.device, threads: int | None
+) -> Run:
+    """The run where it was left off, or a new one."""
     saved = load_state(folder)
-    threads = settings.threads or (saved.values["threads"] if saved else None)
+    if threads is None and saved is not None:
+        threads = int(saved.values["threads"])
     if threads is not None:
         torch.set_num_threads(threads)
-    run = Run(experiment, pick_device(settings.device))
+    run = Run(experiment, device)
     if saved is not None:
         run.restore(saved)
     return run
 
 
 def _loop(
-    run: Run, keeper: Keeper, settings: Settings, progress: Progress, interrupted: threading.Event
+    run: Run, keeper: Keeper, bar: Progress, workers: int, interrupted: threading.Event
 ) -> None:
-    shape = run.experiment.rows, run.experiment.row_length
+    data, rows, length = run.experiment.data, run.experiment.rows, run.experiment.row_length
     pinned = run.device.type == "cuda"
-    with Stream(
-        run.experiment.data, *shape, workers=settings.workers, start=run.position, pinned=pinned
-    ) as stream:
+    with Stream(data, rows, length, workers=workers, start=run.position, pinned=pinned) as stream:
         keeper.look()
         while not run.finished:
-            waited = stream.waited
-            try:
-                batch, after = next(stream)
-            except StreamError:
-                keeper.save()
-                raise
-            run.learn(batch, after, stream.waited - waited)
+            _learn(run, stream, keeper)
             keeper.look()
-            progress.show()
+            bar.show()
             if interrupted.is_set():
                 keeper.save()
                 raise KeyboardInterrupt
     keeper.save()
+
+
+def _learn(run: Run, stream: Stream, keeper: Keeper) -> None:
+    """Take a batch and learn from it; if there is none, save before saying so."""
+    waited = stream.waited
+    try:
+        batch, after = next(stream)
+    except StreamError:
+        keeper.save()
+        raise
+    run.learn(batch, after, stream.waited - waited)
 
 
 def pick_device(name: str) -> torch.device:

@@ -63,8 +63,8 @@ def _adamw(named: Sequence[tuple[str, Tensor]], experiment: Experiment) -> torch
     return torch.optim.AdamW(groups, lr=experiment.lr, betas=experiment.betas, fused=True)
 
 
-def _muon(matrices: list[Tensor], experiment: Experiment) -> torch.optim.Optimizer:
-    group = {"params": matrices, "peak_lr": experiment.muon_lr}
+def _muon(matrices: Sequence[Tensor], experiment: Experiment) -> torch.optim.Optimizer:
+    group: dict[str, Any] = {"params": list(matrices), "peak_lr": experiment.muon_lr}
     return torch.optim.Muon([group], lr=experiment.muon_lr, weight_decay=experiment.weight_decay)
 
 

@@ -65,7 +65,8 @@ def test_page_data_equals_the_episode(page: Path, episode: Episode) -> None:
             step.latents.progress,
         )
     texts = {shown["action"]: shown["text"] for shown in data["steps"]}
-    assert texts["undo"] == "Presses Undo" and texts["place"].startswith("Clicks the canvas at (")
+    assert texts["undo"] == "Presses Undo"
+    assert texts["place"].startswith("Clicks the canvas at (")
 
 
 def test_page_shows_every_frame_and_stores_equal_ones_once(page: Path, episode: Episode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -26,7 +27,7 @@ def make_step(x: int, action: str = "place", **latents: float) -> Step:
     return Step(Click(x, 359 - x // 2), "canvas", action, True, "annotate", known)
 
 
-def make_episode(seed: int = 3, steps: int = 5, **changes: object) -> Episode:
+def make_episode(seed: int = 3, steps: int = 5, **changes: Any) -> Episode:
     made = Episode(
         task="colored_dot_tracking",
         layout="original",
@@ -92,7 +93,8 @@ def test_failed_write_leaves_what_was_there(folder: Path, monkeypatch: pytest.Mo
 def test_columns_are_typed_for_pandas(folder: Path) -> None:
     steps = pd.read_parquet(folder / STEPS_FILE)
     assert steps[["x", "y"]].dtypes.astype(str).tolist() == ["int16", "int16"]
-    assert steps["mistake"].dtype == bool and steps["progress"].dtype == float
+    assert steps["mistake"].dtype == bool
+    assert steps["progress"].dtype == float
     assert steps.groupby("episode").size().to_dict() == {0: 5, 2: 9}
     assert (steps["undo_next"] == (steps["action"] == "undo")).all()
     assert pd.read_parquet(folder / EPISODES_FILE)["length"].tolist() == [5, 0, 9]
@@ -103,7 +105,8 @@ def test_datasets_loads_both_tables(folder: Path, tmp_path: Path) -> None:
     files = {"train": [str(folder / STEPS_FILE)]}
     options = {"cache_dir": str(tmp_path / "cache"), "split": "train"}
     steps = datasets.load_dataset("parquet", data_files=files, **options)
-    assert len(steps) == 14 and steps.features["x"].dtype == "int16"
+    assert len(steps) == 14
+    assert steps.features["x"].dtype == "int16"
     heads = str(folder / EPISODES_FILE)
     assert datasets.load_dataset("parquet", data_files=heads, **options)[1]["length"] == 0
 

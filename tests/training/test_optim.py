@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bcprobe.errors import InputError
+from bcprobe.experiments import EXPERIMENTS, dots_nano, get_experiment, tiny
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.training.config import saved_frames, validated_frames
+from bcprobe.training.optim import decays, is_hidden, make_optimizers, schedule, set_rate
+
+
+def test_the_rate_rises_then_falls_to_a_tenth() -> None:
+    experiment = replace(dots_nano(), frames=1100, warmup=100, final_lr=0.1)
+    assert schedule(50, experiment) == pytest.approx(0.5)
+    assert schedule(100, experiment) == pytest.approx(1.0)
+    assert schedule(600, experiment) == pytest.approx(0.55)
+    assert schedule(1100, experiment) == pytest.approx(0.1)
+    assert schedule(9999, experiment) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_every_parameter_has_one_optimizer_and_only_matrices_decay(name: str) -> None:
+    experiment = replace(tiny(), optimizer=name)
+    model = ClickTransformer(experiment.model)
+    optimizers = make_optimizers(model, experiment)
+    names = {id(p): n for n, p in model.named_parameters()}
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    owned = [names[id(p)] for group in groups for p in group["params"]]
+    assert sorted(owned) == sorted(names.values())
+    for group in groups:
+        for p in group["params"]:
+            assert (group["weight_decay"] > 0) == decays(names[id(p)], p)
+
+
+def test_muon_gets_the_hidden_matrices_only() -> None:
+    model = ClickTransformer(tiny().model)
+    hidden = [name for name, p in model.named_parameters() if is_hidden(name, p)]
+    assert len(hidden) == 4 * tiny().model.n_layers
+    assert all(name.startswith("blocks.") and name.endswith(".weight") for name in hidden)
+
+
+def test_rates_are_set_from_each_groups_peak() -> None:
+    experiment = replace(tiny(), optimizer="muon", lr=0.5, muon_lr=0.25)
+    optimizers = make_optimizers(ClickTransformer(experiment.model), experiment)
+    set_rate(optimizers, 0.1)
+    set_rate(optimizers, 0.5)
+    assert {g["lr"] for g in optimizers[0].param_groups} == {0.25}
+    assert {g["lr"] for g in optimizers[1].param_groups} == {0.125}
+    assert isinstance(optimizers[1], torch.optim.Muon)
+
+
+def test_saved_steps_are_powers_of_two_and_at_least_eight() -> None:
+    saved = saved_frames(dots_nano())
+    assert saved[0] == 0
+    assert len(saved) >= 8
+    assert all(b == 2 * a for a, b in zip(saved[1:], saved[2:], strict=False))
+    assert saved[-1] <= dots_nano().frames < 2 * saved[-1]
+
+
+def test_validation_is_due_at_batch_ends_first_and_last() -> None:
+    experiment = dots_nano()
+    due = sorted(validated_frames(experiment))
+    assert due[0] == 0
+    assert due[-1] == experiment.steps * experiment.batch_frames
+    assert all(frames % experiment.batch_frames == 0 for frames in due)
+
+
+def test_experiments_are_named_as_registered_and_plain_as_json() -> None:
+    for name in EXPERIMENTS:
+        plain = get_experiment(name).as_dict()
+        assert plain["name"] == name
+        assert json.loads(json.dumps(plain)) == plain
+
+
+def test_a_name_nobody_knows_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'dots-nano'"):
+        get_experiment("dots-nan")
+
+
+def test_bad_experiments_are_refused() -> None:
+    with pytest.raises(InputError, match="unknown optimizer 'sgd'"):
+        replace(tiny(), optimizer="sgd")
+    with pytest.raises(InputError, match="did you mean 'undo'"):
+        replace(tiny(), action_weights=(("undoo", 3.0),))
+    with pytest.raises(InputError, match="one batch"):
+        replace(tiny(), frames=3)
