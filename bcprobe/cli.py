@@ -6,14 +6,14 @@ Heavy imports (torch, pandas, matplotlib) stand inside the verbs that need them,
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from bcprobe.console import number, people_range, print_json, print_table, progress, verdict
 from bcprobe.errors import InputError, check_name
 
 DEFAULT_CHECKPOINT = "dots-nano"
@@ -40,22 +40,6 @@ CheckpointName = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and cards.")]
 
 
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
-
-
-def _print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*[str(cell) for cell in row])
-    Console().print(table)
-
-
 def _count(name: str, value: int) -> int:
     if value < 1:
         raise InputError(f"{name} is {value}; it must be 1 or more")
@@ -68,7 +52,7 @@ def tasks(json_: Json = False, seed: Seed = 0) -> None:
     from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, LAYOUTS
     from bcprobe.tasks import TASKS
 
-    document = {
+    document: dict[str, Any] = {
         "tasks": [
             {
                 "name": task.name,
@@ -81,13 +65,13 @@ def tasks(json_: Json = False, seed: Seed = 0) -> None:
         "layouts": [{"name": name, "held_out": name in HELD_OUT_LAYOUTS} for name in LAYOUTS],
     }
     if json_:
-        return _print_json(document)
+        return print_json(document)
     rows = [
         [t["name"], t["title"], " ".join(t["buttons"]), " ".join(t["difficulties"])]
         for t in document["tasks"]
     ]
-    _print_table(["task", "title", "buttons", "difficulties"], rows)
-    _print_table(["layout", "held out"], [[x["name"], x["held_out"]] for x in document["layouts"]])
+    print_table(["task", "title", "buttons", "difficulties"], rows)
+    print_table(["layout", "held out"], [[x["name"], x["held_out"]] for x in document["layouts"]])
 
 
 @app.command()
@@ -119,7 +103,7 @@ def show(
         "mistakes": sum(step.undo_next for step in episode.steps),
     }
     if json_:
-        return _print_json(document)
+        return print_json(document)
     typer.echo(f"{out}: {len(episode)} clicks, score {episode.outcome.score:.2f}")
 
 
@@ -139,20 +123,203 @@ def generate(
 
     made = [
         make(task, seed + i, layout=layout, difficulty=difficulty, hash_frames=True)
-        for i in _progress(range(_count("--episodes", episodes)), "episodes")
+        for i in progress(range(_count("--episodes", episodes)), "episodes")
     ]
     write_episodes(made, out)
     steps = sum(len(episode) for episode in made)
     if json_:
-        return _print_json({"out": str(out), "episodes": len(made), "steps": steps})
+        return print_json({"out": str(out), "episodes": len(made), "steps": steps})
     typer.echo(f"{out}: {len(made)} episodes, {steps} steps")
 
 
-def _progress(items: Any, label: str) -> Any:
-    from rich.console import Console
-    from rich.progress import track
+@app.command()
+def stats(
+    task: TaskName = DEFAULT_TASK,
+    episodes: Annotated[int, typer.Option(help="How many.")] = 500,
+    data: Annotated[Path | None, typer.Option(help="Folder of episodes to use instead.")] = None,
+    difficulty: Difficulty = "default",
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Tell how annotators behave, beside the people of the paper."""
+    from bcprobe.episodes.record import generate as make
+    from bcprobe.episodes.store import read_episodes
+    from bcprobe.evaluation.behaviour import HUMAN_SOURCE, behaviour_dict, behaviour_table
 
-    return track(items, label, console=Console(stderr=True), transient=True)
+    if data is not None:
+        made = read_episodes(data)
+    else:
+        count = range(_count("--episodes", episodes))
+        made = [make(task, seed + i, difficulty=difficulty) for i in progress(count, "episodes")]
+    table = behaviour_table(made)
+    if json_:
+        return print_json({"episodes": len(made), "tasks": behaviour_dict(table)})
+    for name, rows in table.groupby("task", sort=False):
+        lines = [
+            [row.quantity, number(row), people_range(row), verdict(row.human_like)]
+            for row in rows.itertuples()
+        ]
+        print_table(["quantity", "annotator [95 %]", "people", "inside"], lines, str(name))
+    typer.echo(f"people: {HUMAN_SOURCE}")
+
+
+@app.command()
+def train(
+    experiment: Annotated[str, typer.Option(help="Name of an experiment.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    frames: Annotated[int | None, typer.Option(help="Length of the run; default: its own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that make episodes.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data and weights.", min=0)] = None,
+    json_: Json = False,
+) -> None:
+    """Train a named experiment on episodes made on the fly."""
+    import os
+
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages, a third faster
+    from dataclasses import replace
+
+    from bcprobe.experiments import get_experiment
+    from bcprobe.training.loop import train as run
+
+    plan = get_experiment(experiment)
+    if seed is not None:
+        plan = replace(plan, model_seed=seed, data=replace(plan.data, seed=seed))
+    folder = run(
+        plan,
+        out,
+        resume=resume,
+        frames=frames,
+        device=device,
+        workers=_count("--workers", workers),
+        threads=threads,
+    )
+    if json_:
+        return print_json({"out": str(folder), "experiment": experiment})
+    typer.echo(f"{folder}: trained")
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskName = DEFAULT_TASK,
+    episodes: Annotated[int, typer.Option(help="Test worlds.")] = 20,
+    temperature: Annotated[list[float] | None, typer.Option(help="May be repeated.")] = None,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(help="teacher_forced, closed_loop, forced_mistakes, copycat; default: all."),
+    ] = None,
+    layout: Layout = "original",
+    out: Out = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Measure a checkpoint on unseen worlds: teacher-forced, closed loop, forced mistakes."""
+    from bcprobe.evaluation.suite import SECTIONS
+    from bcprobe.evaluation.suite import evaluate as run
+    from bcprobe.results import write_table
+
+    found = run(
+        checkpoint,
+        [task],
+        episodes,
+        temperature or (0.0, 0.5, 1.0),
+        seed,
+        layout=layout,
+        sections=section or list(SECTIONS),
+    )
+    if out is not None:
+        write_table(found.table(), out / "evaluation.parquet")
+    if json_:
+        return print_json(found.as_dict())
+    keys = ["section", "policy", "temperature", "kind", "metric"]
+    for name, rows in found.table().groupby("section", sort=False):
+        names = [key for key in keys[1:] if key in rows and rows[key].notna().any()]
+        lines = [
+            [*("" if row[n] != row[n] else row[n] for n in names), number(row), row["n"]]
+            for _, row in rows.iterrows()
+        ]
+        print_table([*names, "estimate [95 %]", "n"], lines, str(name))
+
+
+@app.command()
+def probe(
+    latent: Annotated[str, typer.Option(help=", ".join(LATENTS))] = "mistake",
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskName = DEFAULT_TASK,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Test episodes.")] = 200,
+    layout: Layout = "original",
+    out: Out = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Read a latent from the residual stream, layer by layer, with controls."""
+    check_name("latent", latent, LATENTS)
+    from bcprobe.probes.run import run
+
+    found = run(
+        latent,
+        checkpoint,
+        task,
+        sites=site or None,
+        episodes=_count("--episodes", episodes),
+        seed=seed,
+        layout=layout,
+        out=out,
+    )
+    if json_:
+        return print_json(found.as_dict())
+    title = f"{latent} ({found.metric}), {checkpoint}, {task}, {episodes} episodes"
+    rows = [
+        [row.kind, row.negatives, row.site, number(row), row.n]
+        for row in found.table().itertuples()
+    ]
+    print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
+    if out is not None:
+        typer.echo(f"{out}: table, plot and direction card")
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="Figure name, or all.")] = "all",
+    out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("figures"),
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Redraw figures (PDF and PNG) from the tables they were saved with."""
+    from bcprobe.figures import FIGURES, redraw
+
+    names = list(FIGURES) if name == "all" else [check_name("figure", name, FIGURES)]
+    files = [str(path) for one in progress(names, "figures") for path in redraw(one, out)]
+    if json_:
+        return print_json({"figures": names, "files": files})
+    typer.echo("\n".join(files))
+
+
+@app.command()
+def checkpoints(json_: Json = False, seed: Seed = 0) -> None:
+    """List the checkpoints at hand and their saved steps."""
+    from bcprobe.model.registry import checkpoint_folder, list_checkpoints, list_steps, read_card
+
+    folder = checkpoint_folder()
+    found = [
+        {
+            "name": name,
+            "head": read_card(folder / name)["model"]["head"],
+            "frames": read_card(folder / name)["metadata"].get("frames"),
+            "steps": list_steps(folder / name),
+        }
+        for name in list_checkpoints()
+    ]
+    if json_:
+        return print_json({"folder": str(folder), "checkpoints": found})
+    rows = [[c["name"], c["head"], c["frames"], " ".join(map(str, c["steps"]))] for c in found]
+    print_table(["checkpoint", "head", "frames", "saved steps (NAME@FRAMES)"], rows)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ def dots_nano() -> Experiment:
         name="dots-nano",
         data=DataConfig(tasks=("colored_dot_tracking",), layouts=("original",), episodes=32),
         model=get_preset("nano"),
-        frames=1 << 19,
+        frames=11 << 15,
         rows=4,
         row_length=32,
         lr=1.5e-3,

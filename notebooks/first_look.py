@@ -12,11 +12,11 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+from bcprobe.probes.latents import label_table
 
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.probes.latents import label_table
 from bcprobe.rng import split_seed
 
 # %% [markdown]
@@ -42,7 +42,9 @@ for axis, t in zip(axes, moments, strict=True):
     heat = clicks.heat_map()[0, t].numpy()
     axis.imshow(np.sqrt(heat), cmap="magma", alpha=np.clip(np.sqrt(heat / heat.max()), 0, 0.9))
     axis.plot(*episode.steps[t].click, "+", color="cyan", markersize=12)
-    axis.set(title=f"step {t}: the annotator clicks {episode.steps[t].widget}", xticks=[], yticks=[])
+    axis.set(
+        title=f"step {t}: the annotator clicks {episode.steps[t].widget}", xticks=[], yticks=[]
+    )
 
 # %% [markdown]
 # The cache holds the residual stream by TransformerLens's names; [cls] is one token a frame.
@@ -55,4 +57,4 @@ figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
 for phase, rows in labels.groupby("phase"):
     axis.scatter(*xy[rows.index].T, label=phase, s=18)
 axis.set(title="[cls] after layer 3, first two components", xlabel="PC 1", ylabel="PC 2")
-axis.legend();
+axis.legend()

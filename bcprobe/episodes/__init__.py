@@ -1,0 +1,1 @@
+"""Episodes: clicks in, states and frames out; recorded, replayed, stored, shown."""

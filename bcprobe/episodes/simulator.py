@@ -138,5 +138,7 @@ def rollout(
                 watch(index, simulators[index])
         for index, click in zip(live, clicker.act(live), strict=True):
             simulators[index].click(click)
-        live = [i for i in live if not simulators[i].done and len(simulators[i].history) < max_steps]
+        live = [
+            i for i in live if not simulators[i].done and len(simulators[i].history) < max_steps
+        ]
     return [tuple(simulator.history) for simulator in simulators]

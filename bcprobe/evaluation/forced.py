@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
-from bcprobe.evaluation.metrics import PLACEMENTS, row
+from bcprobe.evaluation.metrics import PLACEMENTS, mistakes, row
 from bcprobe.results import mean_score, wilson
 from bcprobe.rng import generator
 from bcprobe.types import Click, Step
@@ -23,16 +24,15 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Forced:
-    """An annotator's clicks up to a placement, and how that placement ends up.
+    """An annotator's clicks up to a placement, that went wrong or (its twin) went right.
 
-    ``before`` are the clicks that led there; ``wrong`` makes a mistake, ``right`` does not.
+    The last click of ``wrong`` brings a mistake into a clean state; that of ``right`` does not.
     """
 
     task: str
     world_seed: int
-    before: tuple[Click, ...]
-    wrong: Click
-    right: Click
+    wrong: tuple[Click, ...]
+    right: tuple[Click, ...]
 
 
 def force(
@@ -45,24 +45,40 @@ def force(
 ) -> list[Forced]:
     """One forced mistake per world, at a random placement of a careful annotator's episode.
 
-    The mistake is one that this annotator might have made there. Worlds in which it made
-    none at any of a few placements tried are left out.
+    The mistake is one that this annotator makes there once it is careless: from the placement
+    before on, so that a wrong choice may come first. Worlds in which it made none at any of
+    a few placements tried are left out.
     """
     rng = generator("forced mistakes", task, seed)
     worlds = [(task, world_seed, layout, difficulty) for world_seed in world_seeds]
-    careful = _work(worlds, [-1] * len(worlds))
-    orders = [rng.permutation(_placements(steps)) for steps in careful]
+    careful = _work(worlds, [MAX_STEPS] * len(worlds), [MAX_STEPS] * len(worlds))
+    orders = [rng.permutation(_windows(steps)).tolist() for steps in careful]
     found: dict[int, Forced] = {}
     for attempt in range(TRIES):
         left = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
-        slips = [int(orders[i][attempt]) for i in left]
-        worked = _work([worlds[i] for i in left], slips)
-        for i, slip, steps in zip(left, slips, worked, strict=True):
-            if len(steps) > slip + 1 and steps[slip + 1].latents.mistake:
-                before = tuple(step.click for step in steps[:slip])
-                right = careful[i][slip].click
-                found[i] = Forced(task, world_seeds[i], before, steps[slip].click, right)
+        windows = [orders[i][attempt] for i in left]
+        slips, limits = [start for start, _ in windows], [end + 2 for _, end in windows]
+        worked = _work([worlds[i] for i in left], slips, limits)
+        for i, (start, end), steps in zip(left, windows, worked, strict=True):
+            made = [mistake.step for mistake in mistakes(steps) if mistake.step >= start]
+            if made:
+                wrong, right = _clicks(steps, made[0]), _clicks(careful[i], end)
+                found[i] = Forced(task, world_seeds[i], wrong, right)
     return [found[i] for i in sorted(found)]
+
+
+def _clicks(steps: Sequence[Step], last: int) -> tuple[Click, ...]:
+    return tuple(step.click for step in steps[: last + 1])
+
+
+def _windows(steps: Sequence[Step]) -> list[tuple[int, int]]:
+    """Of each valid placement in a clean state: the click after the one before, and its own."""
+    ends = [
+        t
+        for t, step in enumerate(steps)
+        if step.action in PLACEMENTS and step.valid and not step.latents.mistake
+    ]
+    return [(before + 1, end) for before, end in pairwise([-1, *ends])]
 
 
 def forced_rows(
@@ -78,11 +94,9 @@ def forced_rows(
     ``undo_next_if_right``; ``undone`` (Undo within 20 clicks) and ``undo_delay`` (clicks
     before it); ``recovered`` within k clicks (``kind`` is k): no mistake stands any more.
     """
-    wrong = [(*one.before, one.wrong) for one in forced]
-    right = [(*one.before, one.right) for one in forced]
     worlds = [(one.task, one.world_seed, layout, difficulty) for one in forced]
-    after = [_After(*run) for run in _led(clicker, worlds, wrong, HORIZON)]
-    twins = [_After(*run) for run in _led(clicker, worlds, right, 1)]
+    after = [_After(*run) for run in _led(clicker, worlds, [one.wrong for one in forced], HORIZON)]
+    twins = [_After(*run) for run in _led(clicker, worlds, [one.right for one in forced], 1)]
     count = len(forced)
     delays = [float(run.undo) for run in after if run.undo is not None]
     scores = {
@@ -106,8 +120,8 @@ class AnnotatorAgain:
 
     def start(self, simulators: Sequence[Simulator]) -> None:
         """Sit down again, careful as before."""
-        count = len(self.world_seeds)
-        self.clicker = _Careless(self.task, self.world_seeds, [-1] * count)
+        never = [MAX_STEPS] * len(self.world_seeds)
+        self.clicker = _Careless(self.task, self.world_seeds, never)
         self.clicker.start(simulators)
 
     def act(self, live: Sequence[int]) -> list[Click]:
@@ -132,7 +146,7 @@ class _After:
 
 
 class _Careless(AnnotatorClicker):
-    """Annotators that err at one click only; ``slips[i]`` is its number in world i, or -1."""
+    """Annotators that never err before click ``slips[i]`` of world i, and from there do."""
 
     def __init__(self, task: str, world_seeds: Sequence[int], slips: Sequence[int]) -> None:
         rngs = [generator("annotator", task, seed) for seed in world_seeds]
@@ -143,7 +157,7 @@ class _Careless(AnnotatorClicker):
     def act(self, live: Sequence[int]) -> list[Click]:
         """What each annotator would do, the slip included."""
         for index in live:
-            slip = len(self.simulators[index].history) == self.slips[index]
+            slip = len(self.simulators[index].history) >= self.slips[index]
             persona = replace(self.personas[index], error_rate=1.0 if slip else 0.0)
             self.annotators[index].persona = persona
         return super().act(live)
@@ -192,22 +206,14 @@ def _open(world: Opened, limit: int) -> _Limited:
     return limited
 
 
-def _work(worlds: Sequence[Opened], slips: Sequence[int]) -> list[tuple[Step, ...]]:
-    """Steps of annotators who slip where told; one click after the slip, or to the end."""
-    limits = [slip + 2 if slip >= 0 else MAX_STEPS for slip in slips]
+def _work(
+    worlds: Sequence[Opened], slips: Sequence[int], limits: Sequence[int]
+) -> list[tuple[Step, ...]]:
+    """Steps of annotators who are careless from click ``slips[i]`` on, ``limits[i]`` in all."""
     simulators = [_open(world, limit) for world, limit in zip(worlds, limits, strict=True)]
     seeds = [seed for _, seed, _, _ in worlds]
     careless = _Careless(worlds[0][0] if worlds else "", seeds, slips)
-    return rollout(careless, simulators, MAX_STEPS + 1)
-
-
-def _placements(steps: Sequence[Step]) -> list[int]:
-    """Valid placements made while no mistake stood."""
-    return [
-        t
-        for t, step in enumerate(steps)
-        if step.action in PLACEMENTS and step.valid and not step.latents.mistake
-    ]
+    return rollout(careless, simulators, max(limits, default=0))
 
 
 def _led(

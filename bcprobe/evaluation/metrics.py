@@ -72,17 +72,22 @@ def _first_after(indices: NDArray[np.int64], step: int) -> int | None:
 
 
 def kinds(steps: Sequence[Step]) -> list[str]:
-    """Kind of each click: its action, and for placements ``_right`` or ``_mistaken``.
+    """Kind of each click: its action, and for placements whether it was right.
 
-    A placement is mistaken when a mistake stands after it and none stood before.
+    ``place_right`` left a clean state clean, ``place_mistaken`` brought a mistake into it;
+    ``place_unjudged`` changed nothing, or was made while a mistake stood already.
     """
     made = {mistake.step for mistake in mistakes(steps)}
     return [
-        f"{step.action}_{'mistaken' if t in made else 'right'}"
-        if step.action in PLACEMENTS
-        else step.action
+        f"{step.action}_{_verdict(step, t in made)}" if step.action in PLACEMENTS else step.action
         for t, step in enumerate(steps)
     ]
+
+
+def _verdict(step: Step, made: bool) -> str:
+    if made:
+        return "mistaken"
+    return "right" if step.valid and not step.latents.mistake else "unjudged"
 
 
 def step_table(episodes: Iterable[Episode]) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""What the user sees: layouts, widgets and pixels."""

@@ -121,9 +121,7 @@ def arrange(layout: Layout, buttons: tuple[Button, ...]) -> Arrangement:
 Parts = tuple[Rect, dict[int, Rect], tuple[Card, ...]]
 
 
-def _side_panel(
-    layout: Layout, room: Rect, groups: list[list[int]], headings: list[str]
-) -> Parts:
+def _side_panel(layout: Layout, room: Rect, groups: list[list[int]], headings: list[str]) -> Parts:
     """Canvas beside a column of cards; groups of four and more stand in two columns."""
     left = layout.side == "left"
     panel_x = MARGIN if left else SCREEN_WIDTH - MARGIN - layout.panel
@@ -162,7 +160,9 @@ def _toolbars(layout: Layout, room: Rect, groups: list[list[int]]) -> Parts:
     if layout.side == "split":
         half = _halves(groups)
         bars = [(room.y, spare // 2, groups[:half]), (room.y, spare - spare // 2, groups[half:])]
-        canvas = Rect((SCREEN_WIDTH - CANVAS_SIZE) // 2, room.y + spare // 2, CANVAS_SIZE, CANVAS_SIZE)
+        canvas = Rect(
+            (SCREEN_WIDTH - CANVAS_SIZE) // 2, room.y + spare // 2, CANVAS_SIZE, CANVAS_SIZE
+        )
         bars[1] = (canvas.y + CANVAS_SIZE, *bars[1][1:])
     else:
         top = layout.side == "top"

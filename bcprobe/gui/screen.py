@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.gui.view import RGB
 from bcprobe.gui.layouts import GAP, MARGIN, PAD, Card, Layout, Rect, arrange
 from bcprobe.gui.shapes import blend, rounded_box
 from bcprobe.gui.text import ROW, text_coverage, text_width
 from bcprobe.gui.themes import THEMES, Theme
+from bcprobe.gui.view import RGB
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -70,7 +70,9 @@ def _draw_status_bar(out: Pixels, theme: Theme, bar: Rect) -> None:
 
 def _draw_canvas_border(out: Pixels, theme: Theme, layout: Layout, canvas: Rect) -> None:
     wide = layout.border
-    frame = Rect(canvas.x - wide, canvas.y - wide, canvas.width + 2 * wide, canvas.height + 2 * wide)
+    frame = Rect(
+        canvas.x - wide, canvas.y - wide, canvas.width + 2 * wide, canvas.height + 2 * wide
+    )
     if wide:
         _window(out, frame)[:] = theme.canvas_border
     _window(out, canvas)[:] = 0
@@ -114,6 +116,4 @@ def status_places(bar: Rect, widths: Sequence[int]) -> list[int]:
     """Left edges (px) of the counters: the first at the left, the last at the right."""
     room = bar.width - 2 * MARGIN - sum(widths)
     gap = room / max(1, len(widths) - 1)
-    return [
-        int(bar.x + MARGIN + sum(widths[:place]) + gap * place) for place in range(len(widths))
-    ]
+    return [int(bar.x + MARGIN + sum(widths[:place]) + gap * place) for place in range(len(widths))]

@@ -46,7 +46,7 @@ class Band:
     """
 
     def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
-        batch, self.count = segments.shape
+        self.count = segments.shape[1]
         self.context, self.tokens = context, tokens
         self.padding = -self.count % context
         self.chunks = (self.count + self.padding) // context

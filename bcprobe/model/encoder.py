@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +41,13 @@ class PatchEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
-        pixels, *later = self.config.stem
-        first, *rest = self.stages
+        sizes = [(width, height) for width, height, _ in self.config.stem]
+        first = cast(nn.Linear, self.stages[0])
         weight, bias = first.weight / SCALE, first.bias - first.weight.sum(1)  # pixels / 64 - 1
-        x = _PixelStage.apply(frames, weight, bias, pixels[:2], later[0][:2])
-        x = rest[0](x)  # (n, rows, columns, channels)
-        for (width, height, _), stage in zip(later[1:], rest[1:], strict=True):
-            x = stage(_blocks(x.relu(), width, height))
+        x = _PixelStage.apply(frames, weight, bias, sizes[0], sizes[1])
+        for number in range(1, len(sizes)):
+            x = x if number == 1 else _blocks(x.relu(), *sizes[number])
+            x = self.stages[number](x)  # (n, rows, columns, channels)
         return x.flatten(1, 2) + self.position  # (n, patch, d_model)
 
 
@@ -69,20 +69,20 @@ class _PixelStage(torch.autograd.Function):
             parts.append(_blocks(F.linear(x, weight, bias).relu_(), *then))
         out = torch.cat(parts)
         ctx.save_for_backward(frames, out)
-        ctx.block, ctx.then, ctx.channels = block, then, len(weight)
+        ctx.block, ctx.then, ctx.shape = block, then, weight.shape
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, None, None]:  # type: ignore[override]
         """Gradients of weight and bias; pixels have none."""
         frames, out = ctx.saved_tensors
-        weight = bias = None
-        few = _few(frames)
+        (width, height), few = ctx.then, _few(frames)
+        weight, bias = grad.new_zeros(ctx.shape), grad.new_zeros(ctx.shape[0])
         for some, y, g in zip(frames.split(few), out.split(few), grad.split(few), strict=True):
             x = _pixel_blocks(some, *ctx.block).to(g.dtype).flatten(0, 2)
-            g = _spread((g * (y > 0)), *ctx.then, ctx.channels).flatten(0, 2)
-            weight = g.T @ x if weight is None else weight.addmm_(g.T, x)
-            bias = g.sum(0) if bias is None else bias.add_(g.sum(0))
+            g = _spread(g * (y > 0), width, height, len(bias)).flatten(0, 2)
+            weight.addmm_(g.T, x)
+            bias.add_(g.sum(0))
         return None, weight, bias, None, None
 
 

@@ -186,7 +186,9 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
             for name in [names_filter] if isinstance(names_filter, str) else names_filter:
                 check_name("hook", name, self.hook_dict)
 
-    def check_and_add_hook(self, hook_point: HookPoint, hook_point_name: str, *a: Any, **k: Any) -> None:
+    def check_and_add_hook(
+        self, hook_point: HookPoint, hook_point_name: str, *a: Any, **k: Any
+    ) -> None:
         """Add a hook. Raises `InputError` with the nearest name if there is no such hook."""
         check_name("hook", hook_point_name, self.hook_dict)
         super().check_and_add_hook(hook_point, hook_point_name, *a, **k)

@@ -27,7 +27,7 @@ class Task(Protocol):
     name: str
     title: str
     buttons: tuple[Button, ...]
-    settings: dict[str, Any]
+    settings: Any
 
     def sample(self, rng: np.random.Generator, difficulty: str = "default") -> World:
         """Draw a world."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +110,8 @@ class ColoredDotTracking:
 
     name = "colored_dot_tracking"
     title = "Colored dot tracking"
-    settings = SETTINGS
-    buttons = (
+    settings: dict[str, Settings] = SETTINGS
+    buttons: tuple[Button, ...] = (
         Button("+z", "+z", "navigate", "Z navigation", "forward"),
         Button("-z", "-z", "navigate", "Z navigation", "back"),
         Button("MIP", "MIP", "view", "View mode", "view"),
@@ -196,7 +197,7 @@ class ColoredDotTracking:
             SLICES,
             tuple(_mark(x, y, own=True) for _, x, y in path),
             tuple(
-                Stroke(a[1], a[2], b[1], b[2], WHITE) for a, b in zip(path, path[1:], strict=False)
+                Stroke(a[1], a[2], b[1], b[2], WHITE) for a, b in pairwise(path)
             ),
             status,
         )

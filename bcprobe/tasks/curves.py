@@ -77,7 +77,9 @@ CURVES: dict[str, Points] = {
     "square": _polyline((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8), (-0.8, -0.5)),
     "arch": _xy(2 * _T - 1, 1.8 * (2 * _T - 1) ** 2 - 0.9),
     "loop": _xy(2 * _T - 1 + 0.45 * np.sin(_TURN * 2), -0.7 * np.cos(_TURN * 2)),
-    "clover": _xy(np.sin(3 * _TURN / 2) * np.cos(_TURN / 2), np.sin(3 * _TURN / 2) * np.sin(_TURN / 2)),
+    "clover": _xy(
+        np.sin(3 * _TURN / 2) * np.cos(_TURN / 2), np.sin(3 * _TURN / 2) * np.sin(_TURN / 2)
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""What is learned: the stream of batches, the optimizers, and the loop."""

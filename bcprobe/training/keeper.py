@@ -64,7 +64,7 @@ class Keeper:
 
 
 def write_checkpoint(run: Run, folder: Path) -> None:
-    """Write the weights with where they come from. Raises `Diverged` rather than bad ones."""
+    """Write the weights with where they come from. Raises `DivergedError` rather than bad ones."""
     run.note()
     save_checkpoint(
         run.model,

@@ -43,7 +43,7 @@ def train(
     the CPU, with the weights of one never stopped, bit for bit. Ctrl-C saves and raises
     ``KeyboardInterrupt``.
 
-    Raises `InputError` for a folder it cannot have, `Diverged` when the loss is no longer
+    Raises `InputError` for a folder it cannot have, `DivergedError` when the loss is no longer
     finite (the last good state is kept), `StreamError` when a data worker dies.
     """
     folder = Path(folder)

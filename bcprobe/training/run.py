@@ -24,7 +24,7 @@ from bcprobe.types import ACTIONS
 NOTE_EVERY = 16
 
 
-class Diverged(InputError):
+class DivergedError(InputError):
     """The loss or the gradient is no longer a number."""
 
 
@@ -57,7 +57,7 @@ class Run:
     def learn(self, batch: Batch, after: Position, waited: float) -> None:
         """One optimizer step. ``waited`` is the time its data kept it waiting, in seconds.
 
-        Raises `Diverged` if loss or gradient is not finite (looked at every step on the CPU,
+        Raises `DivergedError` if loss or gradient is not finite (looked at every step on the CPU,
         every `NOTE_EVERY` steps elsewhere).
         """
         began = time.perf_counter()
@@ -95,12 +95,12 @@ class Run:
         return nll.detach()
 
     def note(self) -> None:
-        """Move pending measurements into the table. Raises `Diverged` if one is not finite."""
+        """Move pending measurements into the table. Raises `DivergedError` if one is not finite."""
         pending, self._pending = self._pending, []
         for row, measured in pending:
             norm, loss, *by_action = measured.tolist()
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise Diverged(
+                raise DivergedError(
                     f"training diverged at step {row['step']} (loss {loss}, gradient norm {norm}); "
                     "the last saved state is good: lower the learning rate"
                 )

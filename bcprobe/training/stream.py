@@ -114,7 +114,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
                 first = self.start.batch if group == self.start.group else 0
                 if recordings is None or not self._compose(group, recordings, first):
                     return
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self._error = error
 
     def _compose(self, group: int, recordings: list[Recording], first: int) -> bool:

@@ -24,7 +24,7 @@ def serve(connection: Connection, data: DataConfig) -> None:
             group = connection.recv()
             try:
                 recordings = list(make_group(data, group))
-            except Exception:  # noqa: BLE001
+            except Exception:
                 connection.send(traceback.format_exc())
             else:
                 send_group(connection, recordings)

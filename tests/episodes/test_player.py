@@ -106,20 +106,21 @@ def test_text_from_outside_cannot_break_the_page(episode: Episode, tmp_path: Pat
 
 
 def test_gif_has_a_picture_per_click(episode: Episode, tmp_path: Path) -> None:
-    picture = Image.open(write_gif(episode, tmp_path / "episode.gif"))
-    assert picture.n_frames == len(episode)
-    assert picture.size == (480, 378)
-    picture.seek(5)
+    with Image.open(write_gif(episode, tmp_path / "episode.gif")) as picture:
+        assert picture.n_frames == len(episode)
+        assert picture.size == (480, 378)
+        picture.seek(5)
+        shown = np.asarray(picture.convert("RGB"))
     x, y = episode.steps[5].click
-    around = np.asarray(picture.convert("RGB"))[y - 14 : y + 15, x - 14 : x + 15].astype(int)
+    around = shown[y - 14 : y + 15, x - 14 : x + 15].astype(int)
     yellow = np.abs(around - (255, 216, 77)).max(axis=-1) < 40
     assert yellow.sum() > 40
 
 
 def test_gif_of_no_clicks_is_the_opening(episode: Episode, tmp_path: Path) -> None:
     empty = replace(episode, steps=())
-    picture = Image.open(write_gif(empty, tmp_path / "empty.gif"))
-    assert picture.size == (480, 360)
+    with Image.open(write_gif(empty, tmp_path / "empty.gif")) as picture:
+        assert picture.size == (480, 360)
     assert page_data(write_html(empty, tmp_path / "empty.html"))["steps"] == []
 
 

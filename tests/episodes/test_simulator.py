@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker, ScriptClicker
-from bcprobe.episodes.record import display_lists, frame_hash, frames, generate, open_world, replay
-from bcprobe.episodes.record import work
+from bcprobe.episodes.record import (
+    display_lists,
+    frame_hash,
+    frames,
+    generate,
+    open_world,
+    replay,
+    work,
+)
 from bcprobe.errors import InputError
 from bcprobe.gui.compositor import compose
 from bcprobe.rng import generator

@@ -25,7 +25,8 @@ def test_worlds_are_new_in_every_group_and_all_from_the_train_split() -> None:
     keys = [key for group in range(50) for key in group_keys(DATA, group)]
     seeds = [key.world_seed for key in keys]
     assert len(set(seeds)) == len(seeds) == 200
-    assert 0 <= min(seeds) and max(seeds) < SPLITS["validation"]
+    assert min(seeds) >= SPLITS["train"]
+    assert max(seeds) < SPLITS["validation"]
 
 
 def test_data_seeds_share_no_world() -> None:

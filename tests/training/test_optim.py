@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_saved_steps_are_powers_of_two_and_at_least_eight() -> None:
     saved = saved_frames(dots_nano())
     assert saved[0] == 0
     assert len(saved) >= 8
-    assert all(b == 2 * a for a, b in zip(saved[1:], saved[2:], strict=False))
+    assert all(b == 2 * a for a, b in pairwise(saved[1:]))
     assert saved[-1] <= dots_nano().frames < 2 * saved[-1]
 
 

@@ -97,6 +97,11 @@ def test_frames_lie_channels_last_in_memory() -> None:
         assert batch.valid.all()
 
 
+def drain(stream: Stream) -> None:
+    for _ in stream:
+        time.sleep(0.1)
+
+
 def test_a_killed_worker_is_named_within_seconds() -> None:
     with Stream(DATA, ROWS, LENGTH, workers=2) as stream:
         next(stream)
@@ -105,9 +110,7 @@ def test_a_killed_worker_is_named_within_seconds() -> None:
         os.kill(victim, signal.SIGKILL)
         began = time.monotonic()
         with pytest.raises(StreamError, match=rf"data worker 1 \(process {victim}\) died"):
-            for _ in range(1000):
-                time.sleep(0.1)
-                next(stream)
+            drain(stream)
         assert time.monotonic() - began < 5
 
 
@@ -115,7 +118,7 @@ def test_a_worker_that_fails_says_why() -> None:
     broken = replace(DATA, tasks=("no_such_task",))
     with (
         Stream(broken, ROWS, LENGTH) as stream,
-        pytest.raises(StreamError, match="worker 0 failed at group 0.*no_such_task"),
+        pytest.raises(StreamError, match=r"worker 0 failed at group 0.*no_such_task"),
     ):
         next(stream)
 

@@ -18,7 +18,9 @@ def validation() -> Validation:
     return Validation(replace(tiny(), validation_episodes=4))
 
 
-@pytest.mark.parametrize(("total", "length", "overlap"), [(50, 8, 3), (8, 8, 0), (5, 8, 7), (9, 8, 5)])
+@pytest.mark.parametrize(
+    ("total", "length", "overlap"), [(50, 8, 3), (8, 8, 0), (5, 8, 7), (9, 8, 5)]
+)
 def test_every_frame_is_scored_once_and_with_its_context(
     total: int, length: int, overlap: int
 ) -> None:
@@ -78,6 +80,4 @@ def test_measuring_leaves_the_model_as_it_was(validation: Validation) -> None:
     model = ClickTransformer(tiny().model).train()
     first, second = validation.measure(model), validation.measure(model)
     assert model.training
-    assert all(
-        first[name] == second[name] or np.isnan(first[name]) for name in first
-    )
+    assert all(first[name] == second[name] or np.isnan(first[name]) for name in first)

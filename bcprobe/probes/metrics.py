@@ -1,0 +1,143 @@
+"""How well a probe reads, with intervals from a bootstrap over whole episodes.
+
+A metric is first boiled down to sums per episode. A resample is then only how often each
+episode was drawn, and a thousand of them cost a few matrix products.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.results import Score
+
+RESAMPLES = 1000
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Metric(Protocol):
+    """A score of some episodes, each of which may be drawn several times."""
+
+    def __call__(self, draws: Floats) -> Floats:
+        """Scores [resample] of ``draws`` [resample, episode]; nan where there is none."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Auc:
+    """Area under the ROC curve over pairs of steps read by the same fold's probe.
+
+    ``won`` [episode, episode] counts pairs in which the positive step of the row's episode
+    outscores the negative one of the column's (a tie is half); ``pairs`` counts all of them.
+    """
+
+    won: Floats
+    pairs: Floats
+
+    def __call__(self, draws: Floats) -> Floats:
+        """See `Metric`."""
+        won, pairs = (((draws @ table) * draws).sum(1) for table in (self.won, self.pairs))
+        return _ratio(won, pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class BalancedAccuracy:
+    """Mean recall over the classes drawn; ``right`` and ``count`` are [episode, class]."""
+
+    right: Floats
+    count: Floats
+
+    def __call__(self, draws: Floats) -> Floats:
+        """See `Metric`."""
+        recall = _ratio(draws @ self.right, draws @ self.count)
+        seen = ~np.isnan(recall)
+        return _ratio(np.where(seen, recall, 0.0).sum(1), seen.sum(1).astype(float))
+
+
+@dataclass(frozen=True, eq=False)
+class R2:
+    """Share of variance explained; the sums are [episode]."""
+
+    count: Floats
+    total: Floats
+    squares: Floats
+    errors: Floats
+
+    def __call__(self, draws: Floats) -> Floats:
+        """See `Metric`."""
+        count, total = draws @ self.count, draws @ self.total
+        variance = draws @ self.squares - _ratio(total**2, count)
+        return 1 - _ratio(draws @ self.errors, variance)
+
+
+def auc(truth: NDArray[np.bool_], scores: Floats, episodes: Ints, folds: Ints | None = None) -> Auc:
+    """AUC of ``scores`` [step] for ``truth`` [step].
+
+    Only steps of the same fold are compared: probes of two folds differ in their intercept,
+    and a fold rich in positives has a training set poor in them, which biases pooled
+    comparisons below chance. With one fold it is scikit-learn's ``roc_auc_score``.
+    """
+    folds = np.zeros(len(truth), dtype=np.int64) if folds is None else folds
+    count = int(episodes.max()) + 1
+    won, pairs = np.zeros((count, count)), np.zeros((count, count))
+    for fold in np.unique(folds):
+        up, down = (np.flatnonzero((folds == fold) & (truth == side)) for side in (True, False))
+        for column in np.unique(episodes[down]):
+            rivals = np.sort(scores[down[episodes[down] == column]])
+            beaten = np.searchsorted(rivals, scores[up], "left")
+            beaten = (beaten + np.searchsorted(rivals, scores[up], "right")) / 2
+            won[:, column] += np.bincount(episodes[up], beaten, count)
+            pairs[:, column] += len(rivals) * np.bincount(episodes[up], minlength=count)
+    return Auc(won, pairs)
+
+
+def balanced_accuracy(
+    truth: NDArray[np.generic], read: NDArray[np.generic], episodes: Ints
+) -> BalancedAccuracy:
+    """Balanced accuracy of the classes ``read`` [step] for ``truth`` [step]."""
+    classes = np.unique(truth)
+    member = (truth[:, None] == classes).astype(float)  # (step, class)
+    return BalancedAccuracy(
+        _sums(member * (truth == read)[:, None], episodes), _sums(member, episodes)
+    )
+
+
+def r2(truth: Floats, read: Floats, episodes: Ints) -> R2:
+    """R2 of the numbers ``read`` [step] for ``truth`` [step]."""
+    shifted = truth - truth.mean()
+    columns = np.stack([np.ones_like(truth), shifted, shifted**2, (truth - read) ** 2], axis=1)
+    return R2(*_sums(columns, episodes).T)
+
+
+def draw_episodes(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """How often each of ``count`` episodes is drawn: [resample, episode].
+
+    The same draws for every probe of a run, so that differences are paired.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+
+
+def interval(estimate: float, values: Floats, n: int) -> Score:
+    """``estimate`` with the 2.5 % and 97.5 % quantiles of the resampled ``values``."""
+    values = values[~np.isnan(values)]
+    if math.isnan(estimate) or len(values) == 0:
+        return Score(estimate, math.nan, math.nan, n)
+    lower, upper = np.quantile(values, [0.025, 0.975])
+    return Score(estimate, float(lower), float(upper), n)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(below > 0, above / below, np.nan)
+
+
+def _sums(columns: Floats, episodes: Ints) -> Floats:
+    """Sums [episode, column] of rows [step, column]."""
+    count = int(episodes.max()) + 1
+    return np.stack([np.bincount(episodes, column, count) for column in columns.T], axis=1)

@@ -1,0 +1,306 @@
+"""Speed of training: our step and stream against the same network written plainly.
+
+The plain one is what a tutorial would give: frames as PNG files decoded by a DataLoader,
+``Conv2d`` on float pixels, eager scaled_dot_product_attention under a dense mask over the
+whole row. Both give the same loss, which is checked before anything is timed.
+
+    python benchmarks/training.py --threads 2 --out benchmarks/training.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcprobe.experiments import get_experiment
+from bcprobe.files import atomic_file
+from bcprobe.model.attention import frame_mask, rotary_table, rotate
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.training.batch import Batch
+from bcprobe.training.config import Experiment
+from bcprobe.training.run import Run
+from bcprobe.training.stream import Position, Stream
+
+#: Batches written as PNG files for the plain loader, which goes round and round.
+PNG_BATCHES = 4
+
+
+class PlainClickTransformer(nn.Module):
+    """A ClickTransformer's function with its parameters, written the obvious way."""
+
+    def __init__(self, model: ClickTransformer) -> None:
+        super().__init__()
+        self.config, self.inner = model.config, model
+        channels = [3, *(stage[2] for stage in model.config.stem)]
+        self.convs = nn.ModuleList()
+        for (width, height, out), stage, (before, _) in zip(
+            model.config.stem, model.encoder.patches.stages, pairwise(channels), strict=True
+        ):
+            conv = nn.Conv2d(before, out, (height, width), (height, width))
+            weight = stage.weight.detach().view(out, height, width, before)
+            conv.weight.data.copy_(weight.permute(0, 3, 1, 2))
+            conv.bias.data.copy_(stage.bias.detach())
+            self.convs.append(conv)
+
+    def forward(self, frames: Tensor, previous: Tensor, segments: Tensor) -> Any:
+        batch, count = frames.shape[:2]
+        x = frames.flatten(0, 1).contiguous().float() / 64 - 1
+        for number, conv in enumerate(self.convs):
+            x = conv(x.relu() if number else x)
+        encoder = self.inner.encoder
+        patches = x.flatten(2).mT + encoder.patches.position
+        tokens = [
+            patches.unflatten(0, (batch, count)),
+            encoder.click(previous)[:, :, None],
+            encoder.extra.expand(batch, count, -1, -1),
+        ]
+        x = torch.cat(tokens, dim=2).flatten(1, 2)
+        size = self.config.tokens_per_frame
+        mask = frame_mask(segments, self.config.context)
+        mask = mask.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None]
+        table = rotary_table(torch.arange(count), self.config.d_head)
+        for block in self.inner.blocks:
+            x = x + self._attend(block.attn, block.ln1(x), table, mask)
+            x = x + block.mlp(block.ln2(x))
+        return self.inner.read(x)
+
+    def _attend(self, attn: Any, x: Tensor, table: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        size = self.config.tokens_per_frame
+        q, k, v = attn.qkv(x).unflatten(-1, (3, self.config.n_heads, -1)).unbind(2)
+        q, k = (rotate(part.unflatten(1, (-1, size)), table).flatten(1, 2) for part in (q, k))
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return attn.out(z.transpose(1, 2).flatten(-2))
+
+
+class PngRows(torch.utils.data.Dataset[tuple[Tensor, ...]]):
+    """Rows whose frames are read from PNG files."""
+
+    def __init__(self, rows: list[tuple[list[Path], Tensor, Tensor, Tensor]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        paths, previous, targets, segments = self.rows[index]
+        frames = np.stack([np.asarray(Image.open(path)) for path in paths])
+        return torch.from_numpy(frames).permute(0, 3, 1, 2), previous, targets, segments
+
+
+def write_rows(experiment: Experiment, folder: Path) -> PngRows:
+    rows = []
+    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+        for number in range(PNG_BATCHES):
+            batch, _ = next(stream)
+            for row in range(experiment.rows):
+                paths = []
+                for frame in range(experiment.row_length):
+                    paths.append(folder / f"{number}-{row}-{frame}.png")
+                    pixels = batch.frames[row, frame].permute(1, 2, 0).numpy()
+                    Image.fromarray(pixels).save(paths[-1])
+                values = (batch.previous[row], batch.targets[row], batch.segments[row])
+                rows.append((paths, *(value.clone() for value in values)))
+    return PngRows(rows)
+
+
+def endless(loader: Any) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def plain_steps(experiment: Experiment, rows: PngRows) -> Iterator[tuple[float, float]]:
+    """Seconds of each step and of its wait for data."""
+    torch.manual_seed(0)
+    model = PlainClickTransformer(ClickTransformer(experiment.model))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=experiment.lr)
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=experiment.rows, shuffle=True, num_workers=1, persistent_workers=True
+    )
+    batches = endless(loader)
+    while True:
+        began = time.perf_counter()
+        frames, previous, targets, segments = next(batches)
+        waited = time.perf_counter() - began
+        loss = -model(frames, previous, segments).click_log_prob(targets).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), experiment.grad_clip)
+        optimizer.step()
+        yield time.perf_counter() - began, waited
+
+
+def our_steps(experiment: Experiment) -> Iterator[tuple[float, float]]:
+    """Seconds of each step and of its wait for data."""
+    run = Run(experiment, torch.device("cpu"))
+    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+        while True:
+            began, before = time.perf_counter(), stream.waited
+            batch, after = next(stream)
+            waited = stream.waited - before
+            run.learn(batch, after, waited)
+            yield time.perf_counter() - began, waited
+
+
+def timed(steps: Iterator[tuple[float, float]], count: int) -> list[tuple[float, float]]:
+    """Times of ``count`` steps after two that are not counted."""
+    found = [next(steps) for _ in range(count + 2)][2:]
+    steps.close()  # type: ignore[attr-defined]
+    return found
+
+
+def summary(times: list[tuple[float, float]], batch_frames: int) -> dict[str, float]:
+    seconds, waits = (np.array(column) for column in zip(*times, strict=True))
+    return {
+        "frames_per_second": batch_frames * len(seconds) / seconds.sum(),
+        "median_step_ms": 1e3 * float(np.median(seconds)),
+        "data_wait_share": float(waits.sum() / seconds.sum()),
+    }
+
+
+def check_same(experiment: Experiment, batch: Batch) -> float:
+    """Largest difference in NLL between the two networks; they must agree."""
+    torch.manual_seed(0)
+    model = ClickTransformer(experiment.model)
+    inputs = batch.frames[:1], batch.previous[:1], batch.segments[:1]
+    with torch.inference_mode():
+        ours = model(*inputs).click_log_prob(batch.targets[:1])
+        plain = PlainClickTransformer(model)(*inputs).click_log_prob(batch.targets[:1])
+    difference = float((ours - plain).abs().max())
+    if difference > 1e-3:
+        raise SystemExit(f"the two networks differ by {difference:.1e} nats")
+    return difference
+
+
+def profile(experiment: Experiment, batch: Batch) -> list[dict[str, Any]]:
+    """Operators that take the most time of a step, with their share of it."""
+    run = Run(experiment, torch.device("cpu"))
+    run.learn(batch, Position(), 0.0)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        run.learn(batch, Position(), 0.0)
+    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return [
+        {
+            "operator": event.key,
+            "share": event.self_cpu_time_total / total,
+            "ms": event.self_cpu_time_total / 1e3,
+            "calls": event.count,
+        }
+        for event in events[:12]
+    ]
+
+
+def measure(name: str, threads: int, steps: int, rounds: int) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    experiment = replace(get_experiment(name), frames=1 << 30)
+    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+        batch, _ = next(stream)
+        difference = check_same(experiment, batch)
+        operators = profile(experiment, batch)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = write_rows(experiment, Path(folder))
+        sides: dict[str, Callable[[], Iterator[tuple[float, float]]]] = {
+            "ours": lambda: our_steps(experiment),
+            "plain": lambda: plain_steps(experiment, rows),
+        }
+        times: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+        for _ in range(rounds):
+            for side, start in sides.items():
+                times[side] += timed(start(), steps)
+    found = {side: summary(times[side], experiment.batch_frames) for side in sides}
+    return {
+        "experiment": name,
+        "batch": [experiment.rows, experiment.row_length],
+        "threads": threads,
+        "steps": steps * rounds,
+        "torch": torch.__version__,
+        "processor": processor(),
+        "largest_difference_nats": difference,
+        **found,
+        "speedup": found["ours"]["frames_per_second"] / found["plain"]["frames_per_second"],
+        "operators": operators,
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    command = (
+        f"python benchmarks/training.py --experiment {found['experiment']} "
+        f"--threads {found['threads']} --out benchmarks/training.md"
+    )
+    lines = [
+        "# Training",
+        "",
+        f"`{command}`",
+        "",
+        f"{found['processor']}, {found['threads']} threads and one data worker, "
+        f"torch {found['torch']}; batches of {found['batch'][0]} rows of {found['batch'][1]} "
+        f"frames; {found['steps']} steps each, in turns; the two networks agree within "
+        f"{found['largest_difference_nats']:.0e} nats.",
+        "",
+        "| | frames/s | median step, ms | waiting for data |",
+        "|---|---|---|---|",
+    ]
+    for side, name in (("ours", "ours"), ("plain", "plain network, PNG files, DataLoader")):
+        row = found[side]
+        lines.append(
+            f"| {name} | {row['frames_per_second']:.1f} | {row['median_step_ms']:.0f} "
+            f"| {row['data_wait_share']:.1%} |"
+        )
+    lines += [
+        "",
+        f"Speed-up: {found['speedup']:.2f}.",
+        "",
+        "Where our step's time goes (torch.profiler, self time):",
+        "",
+        "| operator | share | ms | calls |",
+        "|---|---|---|---|",
+    ]
+    for row in found["operators"]:
+        lines.append(
+            f"| `{row['operator']}` | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experiment", default="dots-nano")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=8, help="timed steps in a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    found = measure(options.experiment, options.threads, options.steps, options.rounds)
+    text = as_markdown(found)
+    print(json.dumps(found, indent=1) if options.json else text)
+    if options.out:
+        with atomic_file(options.out) as temporary:
+            temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
