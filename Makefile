@@ -1,52 +1,74 @@
-# Set-up, checks and everything the repository can redraw.
-# The pinned torch is the CPU build where pip can see one. To name another package index,
-# or to install a CUDA build: make PIP_ARGS="..." demo
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p && break; done)
-PIP_ARGS ?=
+# Set-up, checks, and everything the repository can redraw.
+#
+# A fresh clone needs make, bash and Python 3.11 or 3.12 with venv. Packages come pinned from
+# constraints.txt. Where pip's own index has only CUDA builds of torch for this platform,
+# name one that has CPU builds: make PIP_ARGS="--extra-index-url URL" demo
+SHELL := bash
 BIN := .venv/bin
+PIP_ARGS ?=
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	"$$p" -c "$(FITS)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
 .PHONY: demo test lint types notebooks figures bench clean
+.NOTPARALLEL:
 
-demo: .venv/base.stamp  ## Probe the shipped checkpoint for the mistake direction
+demo: .venv/base.stamp
 	$(BIN)/bcprobe probe --latent mistake
 
-test: .venv/dev.stamp  ## Run the tests
+test: .venv/dev.stamp
 	$(BIN)/python -m pytest
 
-lint: .venv/dev.stamp  ## Style, formatting, and the import contract
+lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
-types: .venv/dev.stamp  ## Static types
+types: .venv/dev.stamp
 	$(BIN)/mypy bcprobe
 
-notebooks: .venv/dev.stamp  ## Execute every notebook from its source
-	for source in notebooks/*.py; do \
-	  $(BIN)/jupytext --to ipynb --output $${source%.py}.ipynb $$source && \
-	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace $${source%.py}.ipynb || exit 1; \
+notebooks: .venv/dev.stamp
+	@set -o pipefail; cd notebooks; for source in *.py; do \
+	  echo "executing notebooks/$$source"; \
+	  ../$(BIN)/jupytext --quiet --to ipynb --output - "$$source" \
+	    | ../$(BIN)/jupyter nbconvert --log-level ERROR --stdin --to notebook --execute \
+	      --ExecutePreprocessor.record_timing=False --output "$${source%.py}.ipynb" || exit 1; \
 	done
 
-figures: .venv/base.stamp  ## Redraw every figure from its committed table
+figures: .venv/base.stamp
 	$(BIN)/bcprobe figure all
 
-bench: .venv/dev.stamp  ## Run every benchmark
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: .venv/dev.stamp
+	@for script in benchmarks/*.py; do \
+	  echo "running $$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info
+	find bcprobe tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# $(call install,EXTRAS): pip's latest line moves on a terminal; the log's end shows a failure.
+define install
+@echo "installing bcprobe$(1), a few minutes the first time"
+@set -o pipefail; \
+$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable ".$(1)" 2>&1 \
+  | tee .venv/install.log \
+  | while IFS= read -r line; do [ ! -t 1 ] || printf '\r\033[K%.76s' "$$line"; done \
+  || { echo; tail -n 20 .venv/install.log; exit 1; }
+@[ ! -t 1 ] || printf '\r\033[K'
+@touch $@
+endef
 
 .venv/made.stamp:
+	@[ -n "$(PYTHON)" ] || { echo "bcprobe needs Python 3.11 or 3.12: make PYTHON=PATH"; exit 1; }
 	@echo "making .venv with $(PYTHON)"
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/base.stamp: pyproject.toml constraints.txt | .venv/made.stamp
-	@echo "installing bcprobe"
-	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable .
-	@touch $@
+	$(call install,)
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/made.stamp
-	@echo "installing bcprobe with what its tests need"
-	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[dev]"
-	@touch $@ .venv/base.stamp
-
-clean:
-	rm -rf .venv
+	$(call install,[dev])
+	@touch .venv/base.stamp

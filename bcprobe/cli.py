@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -288,6 +288,7 @@ def probe(
 def figure(
     name: Annotated[str, typer.Argument(help="Figure name, or all.")] = "all",
     out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("figures"),
+    recompute: Annotated[bool, typer.Option(help="Make the tables anew first.")] = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -295,6 +296,12 @@ def figure(
     from bcprobe.figures import FIGURES, redraw
 
     names = list(FIGURES) if name == "all" else [check_name("figure", name, FIGURES)]
+    if recompute:
+        from bcprobe.results import write_table
+        from bcprobe.tables import TABLES
+
+        for one in progress(names, "tables"):
+            write_table(TABLES[one](), out / f"{one}.parquet")
     files = [str(path) for one in progress(names, "figures") for path in redraw(one, out)]
     if json_:
         return print_json({"figures": names, "files": files})

@@ -17,12 +17,12 @@ def dots_nano() -> Experiment:
         name="dots-nano",
         data=DataConfig(tasks=("colored_dot_tracking",), layouts=("original",), episodes=32),
         model=get_preset("nano"),
-        frames=11 << 15,
+        frames=1 << 19,
         rows=4,
         row_length=32,
         lr=1.5e-3,
-        warmup=1 << 14,
-        action_weights=(("undo", 4.0), ("done", 2.0)),
+        warmup=1 << 13,
+        action_weights=(("undo", 6.0), ("done", 2.0)),
     )
 
 

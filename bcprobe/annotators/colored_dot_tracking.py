@@ -20,8 +20,8 @@ from bcprobe.types import CANVAS_SIZE
 
 TOP = SLICES - 1
 #: Habits, as chances: first peek at the projection, sweep back down, a look back or a peek
-#: after a right mark (times carefulness), and verification by walking instead of the MIP.
-PEEK, SWEEP_BACK, LOOK_BACK, PEEK_BETWEEN, WALK = 0.9, 0.85, 0.12, 0.1, 0.5
+#: after a right mark (times carefulness), and a walk through the stack after the last check.
+PEEK, SWEEP_BACK, LOOK_BACK, PEEK_BETWEEN, WALK = 0.95, 0.95, 0.07, 0.04, 0.4
 #: A mistaken mark lies between these distances (px) from its dot, in tiles of this side.
 MISTAKE_RANGE, TILE = (12, 40), 4
 
@@ -30,7 +30,7 @@ MISTAKE_RANGE, TILE = (12, 40), 4
 class Memory:
     """What the annotator remembers between clicks.
 
-    ``stage``: ``fresh``, ``up``, ``down``, ``work`` or ``verified``. ``plan``: buttons it
+    ``stage``: ``fresh``, ``up``, ``down``, ``work``, ``verified`` or ``walked``. ``plan``: buttons it
     has set its mind on pressing next. ``direction``: +1 marks upwards, -1 downwards.
     ``just_marked``: it placed a mark with its last click. ``alarmed``: it has begun to deal
     with a mistake.
@@ -140,14 +140,16 @@ class ColoredDotPolicy:
         return (_press(step, calm, rest), *extra)
 
     def _verify(self, state: State, memory: Memory, persona: Persona) -> tuple[Option, ...]:
-        """All slices are rightly marked: check once, by projection or by walking, then Done."""
+        """All slices are rightly marked: look at the projection, perhaps walk the stack, Done."""
         calm = replace(memory, just_marked=False)
-        if memory.stage == "verified":
+        if memory.stage == "walked":
             return (_press("Done", calm),)
-        seen = replace(calm, stage="verified")
+        if memory.stage != "verified":
+            return (_press("MIP", replace(calm, stage="verified", plan=("MIP",))),)
+        walked = replace(calm, stage="walked")
         step, count = ("-z", state.z) if state.z > TOP / 2 else ("+z", TOP - state.z)
-        walk = _press(step, replace(seen, plan=(step,) * (count - 1)), WALK)
-        return (_press("MIP", replace(seen, plan=("MIP",)), 1 - WALK), walk)
+        walk = _press(step, replace(walked, plan=(step,) * (count - 1)), WALK)
+        return (_press("Done", calm, 1 - WALK), walk)
 
     def _mark(
         self, world: World, state: State, memory: Memory, persona: Persona, weight: float

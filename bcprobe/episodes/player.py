@@ -131,12 +131,16 @@ def _text(simulator: Simulator, step: Step) -> str:
 
 
 def _title(episode: Episode) -> str:
-    return episode.task.replace("_", " ").capitalize()
+    return _words(episode.task).capitalize()
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _about(episode: Episode) -> str:
     difficulty = f"{episode.difficulty} difficulty"
-    return f"Worked by: {episode.origin} · {episode.layout} layout · {difficulty}"
+    return f"Worked by: {episode.origin} · {_words(episode.layout)} layout · {difficulty}"
 
 
 def _outcome(episode: Episode) -> str:
@@ -147,8 +151,8 @@ def _outcome(episode: Episode) -> str:
 
 def _foot(episode: Episode) -> list[tuple[str, str]]:
     rows = [("world", str(episode.world_seed)), ("annotator", str(episode.annotator_seed))]
-    rows += [(name.replace("_", " "), f"{value:.3g}") for name, value in episode.persona.items()]
-    rows += [(name.replace("_", " "), f"{v:g}") for name, v in episode.outcome.counts.items()]
+    rows += [(_words(name), f"{value:.3g}") for name, value in episode.persona.items()]
+    rows += [(_words(name), f"{v:g}") for name, v in episode.outcome.counts.items()]
     return rows
 
 

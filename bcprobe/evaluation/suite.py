@@ -133,8 +133,9 @@ def forced_mistake_rows(
 def copycat_rows(model: ClickTransformer, plan: Plan, episodes: Sequence[Episode]) -> Iterator[Row]:
     """What remains when the history is taken away: does the model copy its last click?
 
-    Teacher-forced: the last click repeated, one frame of context, the frames before the
-    present one scrambled (on a tenth of the episodes). Closed loop: one frame of context.
+    Teacher-forced: the last click repeated, one frame of context, and on a tenth of the
+    episodes the frames before the present one scrambled, beside the same frames in order.
+    Closed loop: one frame of context.
     """
     few = episodes[: max(1, round(SCRAMBLED_SHARE * len(episodes)))]
     scramble = ModelPredictor(model, "scrambled", generator("scrambled history", plan.seed))
@@ -142,7 +143,7 @@ def copycat_rows(model: ClickTransformer, plan: Plan, episodes: Sequence[Episode
         ("repeat", RepeatPredictor(), episodes),
         ("one frame", ModelPredictor(model, "one"), episodes),
         ("scrambled history", scramble, few),
-        ("full history, same episodes", ModelPredictor(model), few),
+        ("same window in order", ModelPredictor(model, "window"), few),
     ]
     for name, predictor, chosen in controls:
         plan.say(f"{plan.task}: copycat control, {name}, {len(chosen)} episodes")

@@ -24,7 +24,7 @@ from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
 #: Frames composed, held (0.5 MB each) and answered at a time; longer episodes are held whole
 #: and answered in pieces.
 TAPE = 128
-HISTORIES = ("full", "one", "scrambled")
+HISTORIES = ("full", "one", "window", "scrambled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +73,10 @@ class RepeatPredictor:
 class ModelPredictor:
     """A ClickTransformer, with its whole context or with a damaged one.
 
-    ``history``: ``full``; ``one``, the present frame alone; ``scrambled``, the frames before
-    the present one in random order (their previous clicks go with them).
+    ``history``: ``full``; ``one``, the present frame alone; ``window``, the last ``context``
+    frames and nothing that deeper layers carry over from earlier ones; ``scrambled``, the
+    same frames, those before the present one in random order (with the clicks that led to
+    them).
     """
 
     def __init__(
@@ -90,8 +92,8 @@ class ModelPredictor:
 
     def predict(self, tape: Tape) -> Answers:
         """Predictions for every frame, in pieces that reach back as far as the layers do."""
-        if self.history == "scrambled":
-            return _joined([self._shuffled(tape, t) for t in range(len(tape.frames))])
+        if self.history in ("window", "scrambled"):
+            return _joined([self._in_window(tape, t) for t in range(len(tape.frames))])
         alone = self.history == "one"
         segments = np.arange(len(tape.frames)) if alone else tape.segments
         config = self.model.config
@@ -103,12 +105,13 @@ class ModelPredictor:
             ]
         )
 
-    def _shuffled(self, tape: Tape, t: int) -> Answers:
-        """Prediction for frame ``t`` after its own past in random order."""
-        first = max(int(np.argmax(tape.segments == tape.segments[t])), 0)
+    def _in_window(self, tape: Tape, t: int) -> Answers:
+        """Prediction for frame ``t`` from its own window alone."""
+        first = int(np.argmax(tape.segments == tape.segments[t]))
         past = np.arange(max(first, t - self.model.config.context + 1), t)
-        frames = np.append(self.rng.permutation(past), t)
-        return self._pass(tape, tape.segments, frames, 1)
+        if self.history == "scrambled":
+            past = self.rng.permutation(past)
+        return self._pass(tape, tape.segments, np.append(past, t), 1)
 
     @torch.inference_mode()
     def _pass(

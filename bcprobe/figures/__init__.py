@@ -1,0 +1,27 @@
+"""What the paper shows: each figure is a function of one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bcprobe.figures import annotator, emergence, heads, probe_layers, style
+from bcprobe.results import read_table
+
+#: ``plot(table) -> Figure`` of every figure, by name.
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "annotator": annotator.plot,
+    "emergence": emergence.plot,
+    "heads": heads.plot,
+    "mistake_probe": probe_layers.plot,
+}
+
+
+def redraw(name: str, folder: Path) -> list[Path]:
+    """Draw a figure from ``folder/name.parquet``; PDF and PNG are written beside it."""
+    table = read_table(folder / f"{name}.parquet")
+    with style.in_style():
+        return style.save(FIGURES[name](table), folder, name)

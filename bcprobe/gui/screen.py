@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.gui.layouts import GAP, MARGIN, PAD, Card, Layout, Rect, arrange
+from bcprobe.gui.layouts import Layout, arrange
+from bcprobe.gui.rects import MARGIN, Card, Rect
 from bcprobe.gui.shapes import blend, rounded_box
 from bcprobe.gui.text import ROW, text_coverage, text_width
 from bcprobe.gui.themes import THEMES, Theme
@@ -57,9 +58,10 @@ def _write(out: Pixels, text: str, font: str, x: int, y: int, color: RGB) -> Non
 def _draw_card(out: Pixels, theme: Theme, layout: Layout, card: Card) -> None:
     _fill(out, card.rect, theme.card, 2.0 if layout.shape == "square" else 6.0)
     if card.heading:
-        room = (card.rect.width - 2 * PAD) // 6
+        room = (card.rect.width - 2 * card.pad) // text_width(" ", "heading")
         heading = card.heading.upper()[:room].rstrip()
-        _write(out, heading, "heading", card.rect.x + PAD, card.rect.y + GAP - 2, theme.muted)
+        x, y = card.rect.x + card.pad, card.rect.y + card.pad // 2
+        _write(out, heading, "heading", x, y, theme.muted)
 
 
 def _draw_status_bar(out: Pixels, theme: Theme, bar: Rect) -> None:
@@ -70,12 +72,14 @@ def _draw_status_bar(out: Pixels, theme: Theme, bar: Rect) -> None:
 
 def _draw_canvas_border(out: Pixels, theme: Theme, layout: Layout, canvas: Rect) -> None:
     wide = layout.border
-    frame = Rect(
-        canvas.x - wide, canvas.y - wide, canvas.width + 2 * wide, canvas.height + 2 * wide
-    )
-    if wide:
-        _window(out, frame)[:] = theme.canvas_border
+    for reach, share in reversed(list(enumerate(theme.glow, wide + 1))):
+        _window(out, _around(canvas, reach))[:] = _mix(theme.panel, theme.canvas_border, share)
+    _window(out, _around(canvas, wide))[:] = theme.canvas_border
     _window(out, canvas)[:] = 0
+
+
+def _around(rect: Rect, reach: int) -> Rect:
+    return Rect(rect.x - reach, rect.y - reach, rect.width + 2 * reach, rect.height + 2 * reach)
 
 
 def _draw_button(

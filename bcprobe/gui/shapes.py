@@ -16,6 +16,7 @@ from bcprobe.gui.view import RGB
 Coverage = NDArray[np.uint8]
 #: Opacity (0-255) of the dark halo that keeps a mark legible on bright data.
 HALO = 150
+WHOLE = np.uint16(255)
 
 
 def _quantise(coverage: NDArray[np.float64]) -> Coverage:
@@ -79,18 +80,12 @@ def stroke_mask(dx: int, dy: int, width: int) -> tuple[int, int, Coverage]:
     x = np.arange(x0, max(0, dx) + reach + 1, dtype=np.int64)[None]
     y = np.arange(y0, max(0, dy) + reach + 1, dtype=np.int64)[:, None]
     length2 = dx * dx + dy * dy
+    whole = max(1, length2)  # squared distances are compared times this
     along = x * dx + y * dy
-    across2 = np.where(
-        along < 0,
-        (x * x + y * y) * max(1, length2),
-        np.where(
-            along > length2,
-            ((x - dx) ** 2 + (y - dy) ** 2) * max(1, length2),
-            (x * dy - y * dx) ** 2,
-        ),
-    )
-    scaled = 4 * across2
-    inner, outer = width**2 * max(1, length2), (width + 1) ** 2 * max(1, length2)
+    before, after = (x * x + y * y) * whole, ((x - dx) ** 2 + (y - dy) ** 2) * whole
+    across2 = np.where(along > length2, after, (x * dy - y * dx) ** 2)
+    scaled = 4 * np.where((along < 0) | (length2 == 0), before, across2)
+    inner, outer = width**2 * whole, (width + 1) ** 2 * whole
     coverage = np.where(scaled <= inner, 255, np.where(scaled <= outer, 128, 0))
     return x0, y0, coverage.astype(np.uint8)
 
@@ -107,5 +102,5 @@ def blend_premultiplied(
     """Blend in place, with ``color * a + 127`` and ``255 - a`` given as uint16."""
     value = under * rest
     value += weighted
-    value += (value >> 8) + np.uint16(1)
-    np.right_shift(value, 8, out=under, casting="unsafe")
+    value //= WHOLE
+    under[...] = value

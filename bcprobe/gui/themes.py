@@ -12,7 +12,8 @@ class Theme:
     """Colours as RGB 0-255. ``tones`` colours a button by its `Button.tone`.
 
     ``filled`` names the tones whose idle button is filled; ``lit_text`` is the text on a
-    filled or active button.
+    filled or active button. ``glow`` is how much of its colour the canvas border casts on
+    each pixel around it (0-1), from the nearest on.
     """
 
     page: RGB
@@ -26,6 +27,7 @@ class Theme:
     lit_text: RGB
     tones: dict[str, RGB]
     filled: tuple[str, ...] = ("done",)
+    glow: tuple[float, ...] = ()
 
 
 DARK = Theme(
@@ -84,5 +86,6 @@ RETRO = Theme(
         "undo": (255, 140, 66),
         "done": (51, 255, 51),
     },
+    glow=(0.36, 0.18, 0.07),
 )
 THEMES = {"dark": DARK, "light": LIGHT, "retro": RETRO}

@@ -44,17 +44,17 @@ def find_checkpoint(name: str | Path) -> Path:
     """
     base, _, step = str(name).partition("@")
     folder = _find_base(base)
-    if not step:
-        return folder
-    if not (folder / STEPS / step / CONFIG).is_file():
+    found = folder / STEPS / step if step else folder
+    if not (found / CONFIG).is_file():
         known = ", ".join(str(frames) for frames in list_steps(folder)) or "none"
-        raise InputError(f"checkpoint '{base}' has no saved step '{step}'; saved: {known}")
-    return folder / STEPS / step
+        what = f"no saved step '{step}'" if step else "not come to its end"
+        raise InputError(f"checkpoint '{base}' has {what}; saved steps: {known}")
+    return found
 
 
 def _find_base(name: str) -> Path:
     for folder in (checkpoint_folder() / name, Path(name)):
-        if (folder / CONFIG).is_file():
+        if (folder / CONFIG).is_file() or (folder / STEPS).is_dir():
             return folder
     if Path(name).is_dir():
         raise InputError(f"folder '{name}' holds no checkpoint: it has no {CONFIG}")

@@ -1,0 +1,1 @@
+"""What a model holds about the state, and how linear probes read it."""

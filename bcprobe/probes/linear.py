@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
@@ -16,6 +17,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bcprobe.errors import InputError
+from bcprobe.probes.activations import Activations
+from bcprobe.probes.latents import Latent, check_classes, get_latent, rows_asked, targets
 from bcprobe.probes.metrics import (
     RESAMPLES,
     Floats,
@@ -154,49 +157,53 @@ def score(reading: Reading, *, resamples: int = RESAMPLES, seed: int = 0) -> Pro
     return ProbeScore(interval(estimate, values, len(reading.truth)), values, reading)
 
 
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """A probe fitted on all rows, written in the activations' own units.
+def mean_of(scores: Sequence[ProbeScore]) -> ProbeScore:
+    """The mean of some scores, resample by resample."""
+    values = np.mean([one.resampled for one in scores], axis=0)
+    estimate = float(np.mean([one.score.estimate for one in scores]))
+    return ProbeScore(interval(estimate, values, scores[0].score.n), values)
 
-    ``directions`` [class, dim] have unit length (one row for binary and number latents) and
-    point to more of what ``classes`` names; ``separation`` is the distance between the two
-    sides' means along them (for numbers: above and below the median), ``spread`` the
-    standard deviation and ``centre`` the mean of the projections.
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """The steps a probe is asked about and what it should read there.
+
+    ``rows`` bool [step] marks them; ``truth``, ``groups`` and ``labels`` are theirs alone.
     """
 
-    directions: Floats
-    classes: tuple[str, ...]
-    separation: Floats
-    spread: Floats
-    centre: Floats
+    latent: Latent
+    negatives: str
+    rows: NDArray[np.bool_]
+    truth: NDArray[np.generic]
+    groups: Ints
+    labels: pd.DataFrame
+
+    def features(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """The rows asked about of values [step, dim]."""
+        return values[self.rows].astype(np.float32)
+
+    def read(self, values: NDArray[np.floating[Any]]) -> ProbeScore:
+        """Score of probes reading the truth from values [step, dim] of all steps."""
+        return score(read(self.latent.kind, self.features(values), self.truth, self.groups))
 
 
-def fit_direction(
-    kind: str, features: NDArray[np.floating[Any]], truth: NDArray[np.generic], name: str
-) -> Direction:
-    """The direction(s) along which the probe of all rows reads the latent ``name``."""
-    features = np.asarray(features, dtype=float)
-    scaler, model = (step for _, step in make_probe(kind).fit(features, truth).steps)
-    weights = np.atleast_2d(model.coef_) / scaler.scale_
-    if kind == "classes" and len(weights) == 1:
-        weights = np.concatenate([-weights, weights])
-    norms = np.linalg.norm(weights, axis=1, keepdims=True)
-    directions = weights / np.where(norms > 0, norms, 1)
-    projections = features @ directions.T  # (step, class)
-    classes = tuple(map(str, model.classes_)) if kind == "classes" else (name,)
-    sides = _sides(kind, truth, classes)
-    gaps = [p[s].mean() - p[~s].mean() for p, s in zip(projections.T, sides, strict=True)]
-    spread, centre = projections.std(0), projections.mean(0)
-    return Direction(directions, classes, np.array(gaps), spread, centre)
+def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:
+    """The question about a latent over a `label_table`; ``negatives`` default to the leading.
+
+    Raises `InputError` for unknown names, or if there is nothing to tell apart.
+    """
+    known = get_latent(latent)
+    negatives = known.negatives[0] if negatives is None else negatives
+    rows = rows_asked(labels, known, negatives)
+    chosen = labels[rows].reset_index(drop=True)
+    truth = targets(chosen, known)
+    check_classes(truth, known)
+    return Question(known, negatives, rows, truth, chosen["episode"].to_numpy(np.int64), chosen)
 
 
-def _sides(
-    kind: str, truth: NDArray[np.generic], classes: tuple[str, ...]
-) -> list[NDArray[np.bool_]]:
-    if kind == "classes":
-        return [truth == name for name in classes]
-    if kind == "binary":
-        return [truth.astype(bool)]
-    values = truth.astype(float)
-    above = values > np.median(values)
-    return [above if above.any() else values >= np.median(values)]
+def arrays(
+    activations: Activations, site: str, latent: str, negatives: str | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.generic], Ints]:
+    """``X, y, groups`` for scikit-learn: features [row, d], labels and episodes [row]."""
+    question = ask(activations.labels, latent, negatives)
+    return question.features(activations.at(site)), question.truth, question.groups

@@ -34,7 +34,9 @@ def test_every_part_is_there(result: Evaluation) -> None:
     assert set(closed["policy"]) == {"model", "annotator", "random", "repeat"}
     assert set(closed[closed["policy"] == "model"]["temperature"]) == {0.0, 1.0}
     copycat = table[table["section"] == "copycat"]
-    assert {"repeat", "one frame", "scrambled history"} <= set(copycat["policy"])
+    assert {"repeat", "one frame", "scrambled history", "same window in order"} <= set(
+        copycat["policy"]
+    )
     assert not table.duplicated(subset=list(COLUMNS[:6])).any()
 
 

@@ -1,0 +1,129 @@
+"""What a probe's score must be held against: five controls, always all of them.
+
+* ``shuffled``: the labels of whole episodes go to other episodes. Shows chance.
+* ``selectivity``: the score minus that of a control task with random labels per type
+  (Hewitt and Liang 2019). Shows how much a probe could learn by heart.
+* ``untrained``: the same site of an untrained model of the same shape.
+* ``pixels``: the mean colours of the screen's patches, without any model.
+* ``previous_action``: the action of the click before, and the step number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bcprobe.probes.activations import Activations
+from bcprobe.probes.latents import NO_ACTION
+from bcprobe.probes.linear import ProbeScore, Question, mean_of
+from bcprobe.probes.metrics import Floats, Ints
+from bcprobe.rng import generator
+from bcprobe.types import ACTIONS
+
+CONTROLS = ("shuffled", "selectivity", "untrained", "pixels", "previous_action")
+#: Control tasks drawn; their scores are averaged.
+TASKS_DRAWN = 3
+
+
+def run_controls(
+    question: Question, activations: Activations, site: str, probe: ProbeScore, seed: int
+) -> dict[str, ProbeScore]:
+    """Scores of the controls of ``probe`` at its site, and of ``control_task`` behind one.
+
+    The untrained model is left to the caller. All share the bootstrap's draws, so the selectivity's interval is that of the paired
+    difference.
+    """
+    values = activations.at(site)
+    shuffled, task = shuffled_probe(question, values, seed), control_task(question, values, seed)
+    found = {"shuffled": shuffled, "selectivity": probe.minus(task), "control_task": task}
+    if activations.pixels is not None:
+        found["pixels"] = question.read(activations.pixels)
+    found["previous_action"] = question.read(previous_action_features(activations.labels))
+    return found
+
+
+def shuffled_probe(
+    question: Question, values: NDArray[np.floating[Any]], seed: int = 0
+) -> ProbeScore:
+    """Score of probes for `shuffled_labels`."""
+    rng = generator("shuffled labels", seed)
+    labels = shuffled_labels(question.truth, question.groups, rng)
+    return replace(question, truth=labels).read(values)
+
+
+def control_task(
+    question: Question, values: NDArray[np.floating[Any]], seed: int = 0
+) -> ProbeScore:
+    """Mean score of probes for `TASKS_DRAWN` control tasks."""
+    types = control_types(question.labels)
+    rng = generator("control task", seed)
+    drawn = [control_labels(question.truth, types, rng) for _ in range(TASKS_DRAWN)]
+    return mean_of([replace(question, truth=labels).read(values) for labels in drawn])
+
+
+def shuffled_labels(
+    truth: NDArray[np.generic], groups: Ints, rng: np.random.Generator
+) -> NDArray[np.generic]:
+    """Labels [row] of which each episode has another episode's, in their order.
+
+    The labels are turned by a random number of rows and repeated or cut to the episode's
+    length: runs of equal labels stay, but neither content nor time within the episode tells.
+    """
+    episodes = np.unique(groups)
+    donors = _derangement(len(episodes), rng)
+    made = np.empty_like(truth)
+    for own, donor in zip(episodes, episodes[donors], strict=True):
+        rows = np.flatnonzero(groups == own)
+        labels = truth[groups == donor]
+        made[rows] = np.resize(np.roll(labels, rng.integers(len(labels))), len(rows))
+    return made
+
+
+def _derangement(count: int, rng: np.random.Generator) -> Ints:
+    """For each item another one, all different: neighbours on a random ring."""
+    ring = rng.permutation(count)
+    made = np.empty(count, dtype=np.int64)
+    made[ring] = np.roll(ring, 1)
+    return made
+
+
+def control_types(labels: pd.DataFrame) -> Ints:
+    """Number of each row's type: position and previous action."""
+    return labels.groupby(["position", "previous_action"]).ngroup().to_numpy(np.int64)
+
+
+def control_labels(
+    truth: NDArray[np.generic], types: Ints, rng: np.random.Generator
+) -> NDArray[np.generic]:
+    """Labels [row] of a control task: every type has one label, drawn without looking at it.
+
+    Types are dealt, in random order, to the sorted labels so that labels are about as
+    frequent as they were; the first type dealt gets the rarest label, so that there are two.
+    """
+    count = int(types.max()) + 1
+    order = rng.permutation(np.unique(types))
+    sizes = np.bincount(types, minlength=count)[order]
+    middle = (np.cumsum(sizes) - sizes / 2) / len(truth)
+    ranked = _rarest_first(truth)
+    dealt = ranked[(middle * len(truth)).astype(int)]
+    dealt[0], dealt[-1] = ranked[0], ranked[-1]
+    made = np.empty(count, dtype=truth.dtype)
+    made[order] = dealt
+    return made[types]
+
+
+def _rarest_first(truth: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The labels sorted by how rare they are."""
+    values, which, counts = np.unique(truth, return_inverse=True, return_counts=True)
+    return values[which[np.lexsort((which, counts[which]))]]
+
+
+def previous_action_features(labels: pd.DataFrame) -> Floats:
+    """Previous action, one-hot, and step number: float64 [row, 11]."""
+    actions = np.array([NO_ACTION, *ACTIONS])
+    one_hot = labels["previous_action"].to_numpy(str)[:, None] == actions
+    return np.concatenate([one_hot, labels[["step"]].to_numpy()], axis=1).astype(float)

@@ -1,0 +1,60 @@
+"""Directions in a model's activations along which a latent grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.probes.linear import make_probe
+from bcprobe.probes.metrics import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A probe fitted on all rows, written in the activations' own units.
+
+    ``directions`` [class, dim] have unit length (one row for binary and number latents) and
+    point to more of what ``classes`` names; ``separation`` is the distance between the two
+    sides' means along them (for numbers: above and below the median), ``spread`` the
+    standard deviation and ``centre`` the mean of the projections.
+    """
+
+    directions: Floats
+    classes: tuple[str, ...]
+    separation: Floats
+    spread: Floats
+    centre: Floats
+
+
+def fit_direction(
+    kind: str, features: NDArray[np.floating[Any]], truth: NDArray[np.generic], name: str
+) -> Direction:
+    """The direction(s) along which the probe of all rows reads the latent ``name``."""
+    features = np.asarray(features, dtype=float)
+    scaler, model = (step for _, step in make_probe(kind).fit(features, truth).steps)
+    weights = np.atleast_2d(model.coef_) / scaler.scale_
+    if kind == "classes" and len(weights) == 1:
+        weights = np.concatenate([-weights, weights])
+    norms = np.linalg.norm(weights, axis=1, keepdims=True)
+    directions = weights / np.where(norms > 0, norms, 1)
+    projections = features @ directions.T  # (step, class)
+    classes = tuple(map(str, model.classes_)) if kind == "classes" else (name,)
+    sides = _sides(kind, truth, classes)
+    gaps = [p[s].mean() - p[~s].mean() for p, s in zip(projections.T, sides, strict=True)]
+    spread, centre = projections.std(0), projections.mean(0)
+    return Direction(directions, classes, np.array(gaps), spread, centre)
+
+
+def _sides(
+    kind: str, truth: NDArray[np.generic], classes: tuple[str, ...]
+) -> list[NDArray[np.bool_]]:
+    if kind == "classes":
+        return [truth == name for name in classes]
+    if kind == "binary":
+        return [truth.astype(bool)]
+    values = truth.astype(float)
+    above = values > np.median(values)
+    return [above if above.any() else values >= np.median(values)]

@@ -1,0 +1,112 @@
+"""The command line: what it prints, what it writes, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bcprobe import cli
+
+
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``bcprobe ARGUMENTS``."""
+    monkeypatch.setattr(sys, "argv", ["bcprobe", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.fixture
+def bcprobe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    return lambda *arguments: run(capsys, monkeypatch, *arguments)
+
+
+def test_tasks_are_listed_with_buttons_and_layouts(bcprobe) -> None:
+    code, out, _ = bcprobe("tasks", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["tasks"][0]["buttons"] == ["+z", "-z", "MIP", "Undo", "Done"]
+    assert len(document["layouts"]) == 11
+    assert sum(layout["held_out"] for layout in document["layouts"]) == 3
+    assert "colored_dot_tracking" in bcprobe("tasks")[1]
+
+
+@pytest.mark.parametrize("name", ["episode.html", "episode.gif"])
+def test_show_writes_a_player(bcprobe, tmp_path: Path, name: str) -> None:
+    code, out, _ = bcprobe("show", "--seed", 3, "--out", tmp_path / name, "--json")
+    assert code == 0
+    assert json.loads(out)["score"] == 1
+    assert (tmp_path / name).stat().st_size > 50_000
+
+
+def test_generate_writes_episodes_that_read_back(bcprobe, tmp_path: Path) -> None:
+    from bcprobe.episodes.record import frame_hash
+    from bcprobe.episodes.store import read_episodes
+
+    code, out, _ = bcprobe("generate", "--episodes", 2, "--out", tmp_path / "d", "--json")
+    episodes = read_episodes(tmp_path / "d")
+    assert code == 0
+    assert json.loads(out)["steps"] == sum(map(len, episodes))
+    assert frame_hash(episodes[1]) == episodes[1].frame_hash
+    again = json.loads(bcprobe("stats", "--data", tmp_path / "d", "--json")[1])
+    assert again["episodes"] == 2
+
+
+def test_stats_sets_the_annotator_beside_people(bcprobe) -> None:
+    document = json.loads(bcprobe("stats", "--episodes", 30, "--json")[1])
+    steps = document["tasks"]["colored_dot_tracking"]["steps"]
+    assert {"estimate", "lower", "upper", "n"} <= set(steps)
+    assert steps["human_range"] == [71.0, 111.0]
+
+
+def test_train_evaluate_and_list(bcprobe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "runs" / "tiny"
+    code, out, _ = bcprobe("train", "--experiment", "tiny", "--out", folder, "--frames", 64, "--json")
+    assert code == 0
+    assert json.loads(out)["out"] == str(folder)
+    options = ("--episodes", 2, "--temperature", 0, "--section", "teacher_forced", "--json")
+    document = json.loads(bcprobe("evaluate", "--checkpoint", folder, *options)[1])
+    assert "teacher_forced" in json.dumps(document)
+    monkeypatch.setenv("BCPROBE_CHECKPOINTS", str(folder.parent))
+    listed = json.loads(bcprobe("checkpoints", "--json")[1])["checkpoints"]
+    assert [c["name"] for c in listed] == ["tiny"]
+    assert 64 in listed[0]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "colored_dots"), ("unknown task", "colored_dot_tracking")),
+        (("show", "--out", "episode.mp4"), (".html or .gif",)),
+        (("show", "--layout", "orignal"), ("unknown layout", "original")),
+        (("generate", "--out", "x", "--episodes", 0), ("--episodes is 0",)),
+        (("stats", "--task", "dots"), ("unknown task",)),
+        (("train", "--experiment", "dots-nan", "--out", "x"), ("unknown experiment", "dots-nano")),
+        (("evaluate", "--checkpoint", "dots-nan"), ("unknown checkpoint",)),
+        (("evaluate", "--section", "closed"), ("unknown section", "closed_loop")),
+        (("probe", "--latent", "mistakes"), ("unknown latent", "mistake")),
+        (("probe", "--episodes", 0), ("--episodes is 0",)),
+        (("figure", "emergenc"), ("unknown figure", "emergence")),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    bcprobe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, words
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = bcprobe(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert all(word in err for word in words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(bcprobe) -> None:
+    _, _, err = bcprobe("show", "nothing", "--debug")
+    assert "Traceback" in err
