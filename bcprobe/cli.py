@@ -270,8 +270,11 @@ def probe(
         episodes=_count("--episodes", episodes),
         seed=seed,
         layout=layout,
-        out=out,
     )
+    if out is not None:
+        from bcprobe.figures import probe_layers, style
+
+        found.write(out, lambda table, *where: style.save(probe_layers.plot(table), *where))
     if json_:
         return print_json(found.as_dict())
     title = f"{latent} ({found.metric}), {checkpoint}, {task}, {episodes} episodes"

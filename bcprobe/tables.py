@@ -37,9 +37,7 @@ def emergence() -> pd.DataFrame:
     for name, frames in _series():
         predictor = ModelPredictor(load_checkpoint(f"{name}@{frames}"))
         predictions = predict(predictor, episodes, annotator=False)
-        rows = accuracy_rows(
-            predictions, section="teacher_forced", policy="model", task=TASK
-        )
+        rows = accuracy_rows(predictions, section="teacher_forced", policy="model", task=TASK)
         parts.append(score_table(list(rows)).assign(checkpoint=name, frames=frames))
     return pd.concat(parts, ignore_index=True)
 

@@ -12,11 +12,11 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-from bcprobe.probes.latents import label_table
 
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
 from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.probes.latents import label_table
 from bcprobe.rng import split_seed
 
 # %% [markdown]

@@ -67,7 +67,9 @@ def test_stats_sets_the_annotator_beside_people(bcprobe) -> None:
 
 def test_train_evaluate_and_list(bcprobe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "runs" / "tiny"
-    code, out, _ = bcprobe("train", "--experiment", "tiny", "--out", folder, "--frames", 64, "--json")
+    code, out, _ = bcprobe(
+        "train", "--experiment", "tiny", "--out", folder, "--frames", 64, "--json"
+    )
     assert code == 0
     assert json.loads(out)["out"] == str(folder)
     options = ("--episodes", 2, "--temperature", 0, "--section", "teacher_forced", "--json")

@@ -30,8 +30,8 @@ MISTAKE_RANGE, TILE = (12, 40), 4
 class Memory:
     """What the annotator remembers between clicks.
 
-    ``stage``: ``fresh``, ``up``, ``down``, ``work``, ``verified`` or ``walked``. ``plan``: buttons it
-    has set its mind on pressing next. ``direction``: +1 marks upwards, -1 downwards.
+    ``stage``: ``fresh``, ``up``, ``down``, ``work``, ``verified`` or ``walked``. ``plan``:
+    buttons it has set its mind on pressing next. ``direction``: +1 marks upwards, -1 downwards.
     ``just_marked``: it placed a mark with its last click. ``alarmed``: it has begun to deal
     with a mistake.
     """

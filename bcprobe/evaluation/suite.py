@@ -33,8 +33,9 @@ from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import Episode
 
-#: A scrambled history costs ``context`` frames for each answer, so fewer episodes get one.
-SCRAMBLED_SHARE = 0.1
+#: A scrambled history costs ``context`` frames for each answer, so fewer episodes get one:
+#: this share of them, but not fewer than the number.
+SCRAMBLED_SHARE, SCRAMBLED_LEAST = 0.1, 5
 
 Row = dict[str, Any]
 
@@ -137,7 +138,7 @@ def copycat_rows(model: ClickTransformer, plan: Plan, episodes: Sequence[Episode
     episodes the frames before the present one scrambled, beside the same frames in order.
     Closed loop: one frame of context.
     """
-    few = episodes[: max(1, round(SCRAMBLED_SHARE * len(episodes)))]
+    few = episodes[: max(SCRAMBLED_LEAST, round(SCRAMBLED_SHARE * len(episodes)))]
     scramble = ModelPredictor(model, "scrambled", generator("scrambled history", plan.seed))
     controls: list[tuple[str, Predictor, Sequence[Episode]]] = [
         ("repeat", RepeatPredictor(), episodes),

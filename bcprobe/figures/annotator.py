@@ -28,7 +28,9 @@ def plot(table: pd.DataFrame) -> Figure:
     rows = table.set_index("quantity")
     for axis, (quantity, (label, factor)) in zip(axes, QUANTITIES.items(), strict=True):
         row = factor * rows.loc[quantity, ["estimate", "lower", "upper"]].astype(float)
-        low, high = (factor * float(rows.loc[quantity, f"human_{end}"]) for end in ("lower", "upper"))
+        low, high = (
+            factor * float(rows.loc[quantity, f"human_{end}"]) for end in ("lower", "upper")
+        )
         axis.barh(0, high - low, left=low, height=0.7, color=COLOURS["sky"], alpha=0.55, lw=0)
         axis.plot([row.lower, row.upper], [0, 0], color=COLOURS["vermillion"], lw=2)
         axis.plot(row.estimate, 0, "o", color=COLOURS["vermillion"])

@@ -41,6 +41,8 @@ def _panel(axis: Axes, table: pd.DataFrame) -> None:
         rows = table[(table["metric"] == metric) & (table["kind"] == kind) & (table["frames"] > 0)]
         rows = rows.sort_values("frames")
         shade = COLOURS[colour]
-        axis.fill_between(rows["frames"], rows["lower"], rows["upper"], color=shade, alpha=0.18, lw=0)
+        axis.fill_between(
+            rows["frames"], rows["lower"], rows["upper"], color=shade, alpha=0.18, lw=0
+        )
         axis.plot(rows["frames"], rows["estimate"], line, color=shade, label=label, marker=".")
     axis.set(xscale="log", ylim=(-0.03, 1.03), ylabel="accuracy")

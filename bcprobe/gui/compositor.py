@@ -22,7 +22,10 @@ from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 
 Pixels = NDArray[np.uint8]
-_Sprite = tuple[NDArray[np.uint16], NDArray[np.uint16]]
+_Weights = NDArray[np.uint16]
+#: Place of its top-left corner beside the point it is painted at, width, height (px), and
+#: what `blend_premultiplied` takes.
+_Sprite = tuple[int, int, int, int, _Weights, _Weights]
 
 
 def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> Pixels:
@@ -36,12 +39,10 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     x, y = display.canvas
     canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
     np.copyto(canvas, images[display.image])
-    for x0, y0, dx, dy, width, color in display.strokes:
-        left, top, sprite = _stroke(dx, dy, width, color)
-        _paint(canvas, x0 + left, y0 + top, sprite)
-    for kind, size, width, color, cx, cy in display.marks:
-        reach = size + width + 1
-        _paint(canvas, cx - reach, cy - reach, _mark(kind, size, width, color))
+    for x, y, dx, dy, width, color in display.strokes:
+        _paint(canvas, x, y, _stroke(dx, dy, width, color))
+    for kind, size, width, color, x, y in display.marks:
+        _paint(canvas, x, y, _mark(kind, size, width, color))
     for x, y, theme, name, value in display.status:
         text = draw_status(theme, name, value)
         out[y : y + text.shape[0], x : x + text.shape[1]] = text
@@ -49,9 +50,10 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
 
 
 def _paint(canvas: Pixels, x: int, y: int, sprite: _Sprite) -> None:
-    """Blend a sprite into the canvas at its top-left corner, clipped to the canvas."""
-    weighted, rest = sprite
-    height, width = weighted.shape[:2]
+    """Blend a sprite into the canvas at a canvas point, clipped to the canvas."""
+    left, top, width, height, weighted, rest = sprite
+    x += left
+    y += top
     if x >= 0 and y >= 0 and x + width <= CANVAS_SIZE and y + height <= CANVAS_SIZE:
         blend_premultiplied(canvas[y : y + height, x : x + width], weighted, rest)
         return
@@ -62,20 +64,25 @@ def _paint(canvas: Pixels, x: int, y: int, sprite: _Sprite) -> None:
         blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
 
 
-def _premultiply(color: Pixels, alpha: NDArray[np.uint8]) -> _Sprite:
+def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> _Sprite:
     a = np.repeat(alpha.astype(np.uint16)[..., None], 3, axis=2)
-    return color * a + np.uint16(127), 255 - a
+    height, width = alpha.shape
+    return left, top, width, height, color * a + np.uint16(127), 255 - a
 
 
 @lru_cache(maxsize=256)
 def _mark(kind: str, size: int, width: int, color: RGB) -> _Sprite:
-    return _premultiply(*mark_sprite(kind, size, width, color))
+    tint, alpha = mark_sprite(kind, size, width, color)
+    seen = np.flatnonzero(alpha.any(axis=0))  # as far on every side: marks are symmetric
+    part = slice(seen[0], seen[-1] + 1)
+    corner = int(seen[0]) - len(alpha) // 2
+    return _sprite(corner, corner, tint[part, part], alpha[part, part])
 
 
 @lru_cache(maxsize=4096)
-def _stroke(dx: int, dy: int, width: int, color: RGB) -> tuple[int, int, _Sprite]:
+def _stroke(dx: int, dy: int, width: int, color: RGB) -> _Sprite:
     left, top, alpha = stroke_mask(dx, dy, width)
-    return left, top, _premultiply(np.array(color, dtype=np.uint8), alpha)
+    return _sprite(left, top, np.array(color, dtype=np.uint8), alpha)
 
 
 @lru_cache(maxsize=192)

@@ -63,7 +63,7 @@ class Card:
 
 def make_card(direction: Direction, **known: Any) -> Card:
     """Card of a direction; ``known`` are the card's other fields."""
-    scales = {
+    scales: dict[str, Any] = {
         name: tuple(float(value) for value in getattr(direction, name))
         for name in ("separation", "spread", "centre")
     }
@@ -103,7 +103,10 @@ def read_card(folder: Path | str) -> tuple[Card, Floats]:
                 f"'{path}' has schema {plain['schema_version']}, newer than {SCHEMA_VERSION}; "
                 "update bcprobe"
             )
-        card = Card(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        card = Card(**values)
         directions = load_file(Path(folder) / TENSOR)["direction"].astype(float)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"'{path}' is no direction card: {error}") from error

@@ -34,8 +34,8 @@ def run_controls(
 ) -> dict[str, ProbeScore]:
     """Scores of the controls of ``probe`` at its site, and of ``control_task`` behind one.
 
-    The untrained model is left to the caller. All share the bootstrap's draws, so the selectivity's interval is that of the paired
-    difference.
+    The untrained model is left to the caller. All share the bootstrap's draws, so the
+    selectivity's interval is that of the paired difference.
     """
     values = activations.at(site)
     shuffled, task = shuffled_probe(question, values, seed), control_task(question, values, seed)

@@ -89,8 +89,8 @@ def auc(truth: NDArray[np.bool_], scores: Floats, episodes: Ints, folds: Ints | 
         up, down = (np.flatnonzero((folds == fold) & (truth == side)) for side in (True, False))
         for column in np.unique(episodes[down]):
             rivals = np.sort(scores[down[episodes[down] == column]])
-            beaten = np.searchsorted(rivals, scores[up], "left")
-            beaten = (beaten + np.searchsorted(rivals, scores[up], "right")) / 2
+            ends = (np.searchsorted(rivals, scores[up], side) for side in ("left", "right"))
+            beaten = sum(ends) / 2
             won[:, column] += np.bincount(episodes[up], beaten, count)
             pairs[:, column] += len(rivals) * np.bincount(episodes[up], minlength=count)
     return Auc(won, pairs)

@@ -1,0 +1,79 @@
+"""Figures: the geometry drawn from a table, and that drawing writes both files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcprobe.episodes.record import generate
+from bcprobe.errors import InputError
+from bcprobe.evaluation.behaviour import behaviour_table
+from bcprobe.figures import FIGURES, annotator, emergence, heads, redraw, style
+from bcprobe.results import write_table
+
+
+@pytest.fixture(scope="module")
+def behaviour() -> pd.DataFrame:
+    return behaviour_table([generate("colored_dot_tracking", seed) for seed in range(20)])
+
+
+def scores(checkpoint: str, frames: int, value: float) -> pd.DataFrame:
+    kinds = [("validity", "all"), ("accuracy", "buttons"), ("accuracy", "place_right")]
+    kinds += [("accuracy", "undo"), ("accuracy", "done")]
+    rows = [
+        {"metric": m, "kind": k, "estimate": value, "lower": value - 0.1, "upper": value + 0.1}
+        for m, k in kinds
+    ]
+    return pd.DataFrame(rows).assign(checkpoint=checkpoint, frames=frames, n=10)
+
+
+@pytest.fixture
+def series() -> pd.DataFrame:
+    names = ("dots-nano", "dots-nano-independent")
+    return pd.concat([scores(n, f, f / 2048) for n in names for f in (0, 512, 1024, 2048)])
+
+
+def test_annotator_marks_lie_where_the_table_says(behaviour: pd.DataFrame) -> None:
+    figure = annotator.plot(behaviour)
+    steps = behaviour.set_index("quantity").loc["steps"]
+    axis = figure.axes[-1]
+    assert axis.lines[-1].get_xdata()[0] == pytest.approx(steps["estimate"])
+    bar = axis.patches[0]
+    assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((71, 111))
+
+
+def test_emergence_has_a_curve_per_skill_and_a_panel_per_head(series: pd.DataFrame) -> None:
+    figure = emergence.plot(series)
+    assert len(figure.axes) == 2
+    for axis in figure.axes:
+        assert len(axis.lines) == len(emergence.CURVES)
+        assert np.array_equal(axis.lines[0].get_xdata(), [512, 1024, 2048])
+        assert axis.get_xscale() == "log"
+
+
+def test_heads_are_bars_of_the_accuracies(series: pd.DataFrame) -> None:
+    figure = heads.plot(series[series["frames"] == 1024])
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights == pytest.approx([0.5] * 8)
+
+
+def test_redraw_writes_the_same_bytes_twice(behaviour: pd.DataFrame, tmp_path: Path) -> None:
+    write_table(behaviour, tmp_path / "annotator.parquet")
+    first = {path: path.read_bytes() for path in redraw("annotator", tmp_path)}
+    assert {path.suffix for path in first} == {".pdf", ".png"}
+    assert all(path.read_bytes() == content for path, content in first.items())
+    assert {path: path.read_bytes() for path in redraw("annotator", tmp_path)} == first
+
+
+def test_a_figure_without_its_table_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read table"):
+        redraw("emergence", tmp_path)
+
+
+def test_figures_fit_a_column_and_colours_are_distinct(series: pd.DataFrame) -> None:
+    assert emergence.plot(series).get_figwidth() == style.COLUMN
+    assert len(set(style.CYCLE)) == len(style.CYCLE)
+    assert set(FIGURES) == {"annotator", "emergence", "heads", "mistake_probe"}

@@ -1,0 +1,104 @@
+"""Label tables and activations small enough to probe at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bcprobe.model.checkpoint import save_checkpoint
+from bcprobe.model.config import ClickTransformerConfig
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.probes.activations import Activations
+from bcprobe.probes.latents import COLUMNS
+
+LENGTH = 40
+
+
+def labels_of(episodes: int, rng: np.random.Generator, length: int = LENGTH) -> pd.DataFrame:
+    """Episodes in which every third click places a mark, one in five of them mistaken.
+
+    A mistake stands for two steps and is then taken back.
+    """
+    rows = []
+    for episode in range(episodes):
+        standing = 0
+        for t in range(length + int(rng.integers(5))):
+            placed = t > 0 and t % 3 == 0
+            mistaken = placed and standing == 0 and rng.random() < 0.2
+            standing = 2 if mistaken else max(0, standing - 1)
+            row = {
+                "episode": episode,
+                "step": t,
+                "position": t // 3 % 12,
+                "progress": t / length,
+                "phase": ("annotate", "verify")[standing > 0],
+                "mistake": standing > 0,
+                "mistake_kind": "spatial" if standing else "",
+                "undo_next": standing == 1,
+                "previous_action": "place" if placed else "navigate",
+                "just_placed": placed,
+                "previous_right": placed and standing == 0,
+                "previous_mistaken": mistaken,
+            }
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=COLUMNS)
+
+
+@pytest.fixture(scope="session")
+def labels() -> pd.DataFrame:
+    return labels_of(30, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="session")
+def planted(labels: pd.DataFrame) -> Activations:
+    """Three sites: noise; "just placed" along one direction; the mistake along another."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(len(labels), 12)).astype(np.float32)
+    placed, mistake = noise.copy(), noise.copy()
+    placed[:, 3] += 4 * labels["just_placed"].to_numpy()
+    mistake[:, 5] += 4 * labels["mistake"].to_numpy()
+    names = [f"blocks.{i}.hook_resid_post" for i in range(3)]
+    values = dict(zip(names, (noise, placed, mistake), strict=True))
+    untrained = {name: rng.normal(size=noise.shape).astype(np.float32) for name in names}
+    pixels = rng.normal(size=(len(labels), 6)).astype(np.float32)
+    hashes = {"checkpoint": "c" * 64, "episodes": "e" * 64}
+    return Activations(values, labels, untrained, pixels, hashes)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> ClickTransformer:
+    torch.manual_seed(3)
+    config = ClickTransformerConfig(
+        d_model=16, n_layers=2, n_heads=2, stem=((40, 30, 8), (2, 3, 16)), context=3
+    )
+    return ClickTransformer(config).eval()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(small_model: ClickTransformer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(small_model, tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BCPROBE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_labels() -> Callable[..., pd.DataFrame]:
+    return labels_of
