@@ -24,7 +24,13 @@ class ClickDistribution(Protocol):
         ...
 
     def argmax(self) -> Tensor:
-        """Most probable pixel (x, y): int64 [batch, frame, 2]."""
+        """The click (x, y) of a model that always takes the likeliest: int64 [batch, frame, 2].
+
+        Each factor's mode in turn, the limit of `sample` as the temperature falls to 0. For
+        the pointer that is the likeliest cell, then the likeliest offset in it. The single
+        likeliest pixel would favour what is aimed at sharply (a dot) over what is aimed at
+        broadly (a button) although the button is the likelier decision.
+        """
         ...
 
     def sample(self, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -65,8 +71,7 @@ class PointerClicks:
         check_clicks(xy)
         (width, height), columns = self.head.patch, self.head.columns
         cell = (xy[..., 1] // height) * columns + xy[..., 0] // width  # (batch, frame)
-        wide = cell[..., None, None].expand(*cell.shape, 1, self.hidden.shape[-1])
-        dx, dy = self.head.offsets(self.hidden.gather(2, wide).squeeze(2))
+        dx, dy = self._offsets_of(cell)
         inside = torch.stack([xy[..., 0] % width, xy[..., 1] % height], dim=-1)
         return (
             self.cells.gather(-1, cell[..., None]).squeeze(-1)
@@ -76,19 +81,16 @@ class PointerClicks:
 
     def argmax(self) -> Tensor:
         """See `ClickDistribution`."""
-        dx, dy = self.head.offsets(self.hidden)  # (batch, frame, cell, width), (.., height)
-        best_x, best_y = dx.max(-1), dy.max(-1)
-        cell = (self.cells + best_x.values + best_y.values).argmax(-1, keepdim=True)
-        x, y = best_x.indices.gather(-1, cell), best_y.indices.gather(-1, cell)
-        return self._pixels(cell.squeeze(-1), x.squeeze(-1), y.squeeze(-1))
+        cell = self.cells.argmax(-1)  # (batch, frame)
+        dx, dy = self._offsets_of(cell)
+        return self._pixels(cell, dx.argmax(-1), dy.argmax(-1))
 
     def sample(self, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """See `ClickDistribution`."""
         if temperature == 0:
             return self.argmax()
         cell = _pick(self.cells, temperature, generator)  # (batch, frame)
-        wide = cell[..., None, None].expand(*cell.shape, 1, self.hidden.shape[-1])
-        dx, dy = self.head.offsets(self.hidden.gather(2, wide).squeeze(2))
+        dx, dy = self._offsets_of(cell)
         x, y = (_pick(part, temperature, generator) for part in (dx, dy))
         return self._pixels(cell, x, y)
 
@@ -99,6 +101,11 @@ class PointerClicks:
         heat = self.cells.exp()[..., None, None] * inside
         heat = heat.unflatten(2, (-1, self.head.columns))  # (b, t, rows, columns, height, width)
         return heat.transpose(3, 4).flatten(4, 5).flatten(2, 3)  # (b, t, 360, 480)
+
+    def _offsets_of(self, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the offsets in one cell a frame, ``cell`` int64 [batch, frame]."""
+        wide = cell[..., None, None].expand(*cell.shape, 1, self.hidden.shape[-1])
+        return self.head.offsets(self.hidden.gather(2, wide).squeeze(2))
 
     def _pixels(self, cell: Tensor, x: Tensor, y: Tensor) -> Tensor:
         width, height = self.head.patch

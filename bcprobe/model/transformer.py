@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from bcprobe.errors import check_name
+from bcprobe.errors import InputError, check_name
 from bcprobe.model.attention import Attention, Band, KeyValues, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
@@ -173,22 +173,29 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
         ``names_filter`` is a hook name, a list of names, or a function of a name. Raises
         `InputError` for a name that is no hook, or a filter that keeps nothing.
         """
-        self._check_filter(names_filter)
+        if names_filter is not None:
+            names_filter = self._check_hooks(names_filter)
         clicks, cache = super().run_with_cache(*inputs, names_filter=names_filter, **options)
         return clicks, ActivationCache(cache, self)
 
-    def _check_filter(self, names_filter: Any) -> None:
-        if callable(names_filter):
-            kept: Iterable[str] = [name for name in self.hook_dict if names_filter(name)]
-            if not kept:
-                check_name("hook", "", self.hook_dict)
-        elif names_filter is not None:
-            for name in [names_filter] if isinstance(names_filter, str) else names_filter:
-                check_name("hook", name, self.hook_dict)
-
-    def check_and_add_hook(
-        self, hook_point: HookPoint, hook_point_name: str, *a: Any, **k: Any
-    ) -> None:
+    def add_hook(self, name: Any, *hook: Any, **options: Any) -> None:
         """Add a hook. Raises `InputError` with the nearest name if there is no such hook."""
-        check_name("hook", hook_point_name, self.hook_dict)
-        super().check_and_add_hook(hook_point, hook_point_name, *a, **k)
+        self._check_hooks(name)
+        super().add_hook(name, *hook, **options)
+
+    def hooks(self, fwd_hooks: Any = (), bwd_hooks: Any = (), *a: Any, **k: Any) -> Any:
+        """Context with temporary hooks; `run_with_hooks` uses it. Raises as `add_hook`."""
+        for name, _ in (*fwd_hooks, *bwd_hooks):
+            self._check_hooks(name)
+        return super().hooks(fwd_hooks, bwd_hooks, *a, **k)
+
+    def _check_hooks(self, names: Any) -> Any:
+        """A filter as TransformerLens takes it; raises `InputError` if it names no hook."""
+        if callable(names):
+            found = any(names(name) for name in self.hook_dict)
+        else:
+            names = [names] if isinstance(names, str) else list(names)
+            found = all(check_name("hook", name, self.hook_dict) for name in names) and names
+        if not found:
+            raise InputError(f"the filter keeps none of the model's {len(self.hook_dict)} hooks")
+        return names
