@@ -27,12 +27,19 @@ lint: .venv/dev.stamp
 types: .venv/dev.stamp
 	$(BIN)/mypy bcprobe
 
+# Numbered cells, no times: an executed notebook changes only where its results do.
+NUMBER_CELLS := import json, sys; notebook = json.load(sys.stdin); \
+	[cell.update(id=f"cell-{n}") for n, cell in enumerate(notebook["cells"])]; \
+	json.dump(notebook, sys.stdout)
+
 notebooks: .venv/dev.stamp
 	@set -o pipefail; cd notebooks; for source in *.py; do \
 	  echo "executing notebooks/$$source"; \
 	  ../$(BIN)/jupytext --quiet --to ipynb --output - "$$source" \
+	    | ../$(BIN)/python -c '$(NUMBER_CELLS)' \
 	    | ../$(BIN)/jupyter nbconvert --log-level ERROR --stdin --to notebook --execute \
-	      --ExecutePreprocessor.record_timing=False --output "$${source%.py}.ipynb" || exit 1; \
+	      --KernelManager.transport=ipc --ExecutePreprocessor.record_timing=False \
+	      --output "$${source%.py}.ipynb" || exit 1; \
 	done
 
 figures: .venv/base.stamp

@@ -279,12 +279,17 @@ def probe(
         return print_json(found.as_dict())
     title = f"{latent} ({found.metric}), {checkpoint}, {task}, {episodes} episodes"
     rows = [
-        [row.kind, row.negatives, row.site, number(row), row.n]
+        [row.kind, row.negatives, _short(row.site), number(row), row.n]
         for row in found.table().itertuples()
     ]
     print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
     if out is not None:
         typer.echo(f"{out}: table, plot and direction card")
+
+
+def _short(site: str) -> str:
+    """Site as a table shows it: ``0.resid_pre`` for ``blocks.0.hook_resid_pre``."""
+    return site.replace("blocks.", "").replace("hook_", "")
 
 
 @app.command()

@@ -49,6 +49,8 @@ class ClickTransformerConfig:
             raise InputError(
                 f"model config: d_model {self.d_model} is no even multiple of {self.n_heads} heads"
             )
+        if len(self.stem) < 2:
+            raise InputError("model config: the stem needs two stages or more")
         if SCREEN_WIDTH % self.patch[0] or SCREEN_HEIGHT % self.patch[1]:
             raise InputError(f"model config: patches of {self.patch} px do not tile the screen")
         if self.stem[-1][2] != self.d_model:

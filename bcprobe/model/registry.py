@@ -80,7 +80,7 @@ def read_card(folder: Path | str) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text())
         version = int(card["schema_version"])
-        card["model"], card["weights"]
+        dict(card["model"]), dict(card["weights"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' is no checkpoint config: {error!r}") from error
     if version > SCHEMA_VERSION:

@@ -25,8 +25,8 @@ from bcprobe.rng import generator
 from bcprobe.types import ACTIONS
 
 CONTROLS = ("shuffled", "selectivity", "untrained", "pixels", "previous_action")
-#: Control tasks drawn; their scores are averaged.
-TASKS_DRAWN = 3
+#: Shuffles and control tasks drawn; the scores of each are averaged.
+DRAWN = 3
 
 
 def run_controls(
@@ -49,19 +49,19 @@ def run_controls(
 def shuffled_probe(
     question: Question, values: NDArray[np.floating[Any]], seed: int = 0
 ) -> ProbeScore:
-    """Score of probes for `shuffled_labels`."""
+    """Mean score of probes for `DRAWN` draws of `shuffled_labels`."""
     rng = generator("shuffled labels", seed)
-    labels = shuffled_labels(question.truth, question.groups, rng)
-    return replace(question, truth=labels).read(values)
+    drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(DRAWN)]
+    return mean_of([replace(question, truth=labels).read(values) for labels in drawn])
 
 
 def control_task(
     question: Question, values: NDArray[np.floating[Any]], seed: int = 0
 ) -> ProbeScore:
-    """Mean score of probes for `TASKS_DRAWN` control tasks."""
+    """Mean score of probes for `DRAWN` control tasks."""
     types = control_types(question.labels)
     rng = generator("control task", seed)
-    drawn = [control_labels(question.truth, types, rng) for _ in range(TASKS_DRAWN)]
+    drawn = [control_labels(question.truth, types, rng) for _ in range(DRAWN)]
     return mean_of([replace(question, truth=labels).read(values) for labels in drawn])
 
 

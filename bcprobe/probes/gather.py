@@ -1,65 +1,62 @@
-"""Activations at [cls], gathered while models look at episodes. Needs torch.
+"""Activations at [cls], gathered while a model looks at episodes. Needs torch.
 
 As a program it works one part of a job, so that the program that asked need not load torch
-and every core is used: ``python -m bcprobe.probes.gather JOB`` (see `bcprobe.probes.jobs`).
+and both cores of a small machine are used: ``python -m bcprobe.probes.gather JOB OUT``.
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.simulator import Simulator
-from bcprobe.episodes.store import read_episodes, write_episodes
-from bcprobe.errors import InputError
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.sites import PIXELS, check_sites, tensor_name
-from bcprobe.rng import split_seed
+from bcprobe.probes.activations import Gathered, Halves
+from bcprobe.probes.sites import check_sites
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Episode
 
 #: Frames shown to a model at a time (0.5 MB each); an episode is never cut.
 TAPE = 128
-#: Steps in one file of activations, more or less.
-SHARD_STEPS = 4096
 PATCH = 40
-Halves = NDArray[np.float16]
 Recording = tuple[Episode, NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """Some episodes and what models made of them: float16 [step, dim] arrays by name.
-
-    Names are those of `tensor_name`, and ``pixels`` [step, 324]: the mean colour, 0-1, of
-    the 12 x 9 patches of 40 px.
-    """
-
-    episodes: tuple[Episode, ...]
-    arrays: dict[str, Halves]
-
-
 def gather(
-    models: Mapping[str, ClickTransformer], sites: Sequence[str], recordings: Iterable[Recording]
-) -> Iterator[Look]:
-    """Activations of each model at each step of the recordings, in order, in parts.
+    models: Sequence[ClickTransformer],
+    sites: Sequence[str],
+    recordings: Iterable[Recording],
+    seen: Callable[[int], None] = lambda count: None,
+) -> Gathered:
+    """Activations of each model at each step of the recordings, in order.
 
-    Raises `InputError` for a site that a model does not have.
+    ``seen(n)`` is told of every ``n`` more episodes done. Raises `InputError` for a site that
+    a model does not have.
     """
-    for model in models.values():
+    for model in models:
         check_sites(sites, model.config)
-    return (_look(models, sites, tape) for tape in _tapes(recordings))
+    episodes: list[Episode] = []
+    parts: list[tuple[list[dict[str, Halves]], Halves]] = []
+    for tape in _tapes(recordings):
+        episodes += [episode for episode, _ in tape]
+        pixels = np.concatenate([shots for _, shots in tape])
+        parts.append(([_look(model, sites, tape, pixels) for model in models], patches(pixels)))
+        seen(len(tape))
+    joined = tuple(
+        {site: np.concatenate([part[0][i][site] for part in parts]) for site in sites}
+        for i in range(len(models))
+    )
+    return Gathered(tuple(episodes), joined, np.concatenate([part[1] for part in parts]))
 
 
 def at_cls(
@@ -78,7 +75,7 @@ def at_cls(
     positions = model.cls_positions(pixels.shape[1])
 
     def keep(x: Tensor, hook: Any) -> None:
-        kept[hook.name] = x[0, positions].flatten(1)  # indexing copies, so x may go
+        kept[hook.name] = x[0, positions].flatten(1)  # indexing copies: x may go
 
     with torch.inference_mode():
         hooks = [(site, keep) for site in sites]
@@ -120,39 +117,9 @@ def untrained_like(model: ClickTransformer, seed: int) -> ClickTransformer:
         return ClickTransformer(model.config).eval().to(model.device)
 
 
-def write_looks(
-    looks: Iterable[Look], folder: Path, part: int, seen: Callable[[int], None]
-) -> None:
-    """Write shards of activations, and the episodes, of one part into the folder.
-
-    ``seen(n)`` is told of every ``n`` more episodes done.
-    """
-    episodes: list[Episode] = []
-    waiting: list[Look] = []
-    shards = 0
-    for look in looks:
-        waiting.append(look)
-        episodes += look.episodes
-        seen(len(look.episodes))
-        if sum(len(one.arrays[PIXELS]) for one in waiting) >= SHARD_STEPS:
-            shards, waiting = _write_shard(waiting, folder, part, shards), []
-    if waiting:
-        _write_shard(waiting, folder, part, shards)
-    write_episodes(episodes, folder / f"part-{part:02d}")
-
-
-def _write_shard(looks: Sequence[Look], folder: Path, part: int, number: int) -> int:
-    names = looks[0].arrays
-    joined = {name: np.concatenate([look.arrays[name] for look in looks]) for name in names}
-    save_file(joined, folder / f"activations-{part:02d}-{number:04d}.safetensors")
-    return number + 1
-
-
 def _tapes(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
     tape: list[Recording] = []
     for recording in recordings:
-        if not recording[0].steps:
-            continue
         if tape and sum(len(shots) for _, shots in tape) + len(recording[1]) > TAPE:
             yield tape
             tape = []
@@ -162,52 +129,36 @@ def _tapes(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
 
 
 def _look(
-    models: Mapping[str, ClickTransformer], sites: Sequence[str], tape: Sequence[Recording]
-) -> Look:
-    pixels = np.concatenate([shots for _, shots in tape])
+    model: ClickTransformer,
+    sites: Sequence[str],
+    tape: Sequence[Recording],
+    pixels: NDArray[np.uint8],
+) -> dict[str, Halves]:
     clicks = [[step.click for step in episode.steps] for episode, _ in tape]
-    previous = np.array([click for own in clicks for click in [(-1, -1), *own[:-1]]])
+    previous = [click for own in clicks for click in [(-1, -1), *own][: len(own)]]
     segments = np.repeat(np.arange(len(tape)), [len(own) for own in clicks])
-    arrays = {PIXELS: patches(pixels)}
-    for name, model in models.items():
-        shown, clicked, segment = (
-            torch.from_numpy(part).to(model.device)[None] for part in (pixels, previous, segments)
-        )
-        found = at_cls(model, sites, shown.permute(0, 1, 4, 2, 3), clicked, segment)
-        arrays |= {
-            tensor_name(name, site): values.half().cpu().numpy() for site, values in found.items()
-        }
-    return Look(tuple(episode for episode, _ in tape), arrays)
+    shown = torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)[None]
+    inputs = [torch.from_numpy(np.array(part)).to(model.device) for part in (previous, segments)]
+    found = at_cls(model, sites, shown, inputs[0][None], inputs[1][None])
+    return {site: values.half().cpu().numpy() for site, values in found.items()}
 
 
-def work(job: Mapping[str, Any], seen: Callable[[int], None]) -> None:
-    """Do one part of a job (`bcprobe.probes.jobs.Job` in its plain form)."""
-    model = load_checkpoint(job["checkpoint"], job["device"])
-    models = {"trained": model, "untrained": untrained_like(model, job["untrained_seed"])}
-    numbers = range(job["first"], job["last"])
-    if job["worlds"] is None:
-        recordings = replayed(read_episodes(job["episodes"])[numbers.start : numbers.stop])
-    else:
-        options = dict(job["worlds"])
-        split, _ = options.pop("split"), options.pop("count")
-        recordings = worked((split_seed(split, i) for i in numbers), **options)
-    looks = gather(models, job["sites"], recordings)
-    write_looks(looks, Path(job["folder"]), job["part"], seen)
-
-
-def _main(job: str) -> None:
+def _main(job_path: str, out: str) -> None:
     torch.set_num_threads(1)
+    job = json.loads(Path(job_path).read_text())
+    model = load_checkpoint(job["checkpoint"])
+    models = (model, untrained_like(model, job["untrained_seed"]))
+    recordings = worked(
+        job["world_seeds"], job["task"], layout=job["layout"], difficulty=job["difficulty"]
+    )
 
     def seen(count: int) -> None:
         sys.stdout.write(f"{count}\n")
         sys.stdout.flush()
 
-    try:
-        work(json.loads(job), seen)
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
+    with Path(out).open("wb") as file:
+        pickle.dump(gather(models, job["sites"], recordings, seen), file, protocol=5)
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

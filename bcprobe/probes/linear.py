@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import combinations
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
@@ -16,6 +17,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bcprobe.errors import InputError
+from bcprobe.probes.activations import Activations
+from bcprobe.probes.latents import Latent, check_classes, get_latent, rows_asked, targets
 from bcprobe.probes.metrics import (
     RESAMPLES,
     Floats,
@@ -27,29 +30,12 @@ from bcprobe.probes.metrics import (
     interval,
     r2,
 )
-from bcprobe.probes.solvers import Features, Fits, Problem, logistic, ridge
 from bcprobe.results import Score
 
 FOLDS = 5
 #: Inverse strength of the penalty in scikit-learn's ``LogisticRegression`` on standardised
 #: features; ridge regression takes ``alpha = 1 / C``. Fixed, never tuned on what is reported.
 C = 0.1
-Labels = NDArray[Any]
-
-
-def make_probe(kind: str) -> Pipeline:
-    """The probe for ``binary``, ``classes`` or ``number`` latents, as scikit-learn's pipeline.
-
-    Classes weigh the same however rare they are; the two sides of a binary latent do not,
-    which its AUC does not see. `read` gives what these pipelines give, fold by fold, but
-    fits all of them at once (`bcprobe.probes.solvers`).
-    """
-    if kind == "number":
-        return make_pipeline(StandardScaler(), Ridge(alpha=1 / C))
-    weights = None if kind == "binary" else "balanced"
-    return make_pipeline(
-        StandardScaler(), LogisticRegression(C=C, class_weight=weights, max_iter=5000)
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +47,11 @@ class Reading:
     """
 
     kind: str
-    truth: Labels
-    scores: Labels
+    truth: NDArray[np.generic]
+    scores: NDArray[Any]
     groups: Ints
     folds: Ints
 
-    @cached_property
     def metric(self) -> Metric:
         """The kind's metric, boiled down to sums per episode."""
         _, episodes = np.unique(self.groups, return_inverse=True)
@@ -76,18 +61,17 @@ class Reading:
             return balanced_accuracy(self.truth, self.scores, episodes)
         return r2(self.truth.astype(float), self.scores, episodes)
 
-    @property
-    def estimate(self) -> float:
-        """The metric over all episodes."""
-        return float(self.metric(np.ones((1, len(np.unique(self.groups)))))[0])
-
 
 @dataclass(frozen=True, eq=False)
 class ProbeScore:
-    """A score with its interval; ``resampled`` [resample] are the values behind it."""
+    """A score with its interval; ``resampled`` [resample] are the values behind it.
+
+    ``reading`` is what was scored, where one reading was.
+    """
 
     score: Score
     resampled: Floats = field(repr=False)
+    reading: Reading | None = field(default=None, repr=False)
 
     def minus(self, other: ProbeScore) -> ProbeScore:
         """The difference, resample by resample (paired)."""
@@ -97,168 +81,129 @@ class ProbeScore:
         )
 
 
-def score(reading: Reading, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
-    """The reading's metric with the 95 % interval of a bootstrap over episodes.
+def make_probe(kind: str) -> Pipeline:
+    """The scikit-learn pipeline for ``binary``, ``classes`` or ``number`` latents.
 
-    ``n`` counts steps. The probes are taken as they are: they are not fitted anew.
+    Classes weigh the same however rare they are; the two sides of a binary latent do not,
+    which its AUC does not see.
     """
-    count = len(np.unique(reading.groups))
-    values = reading.metric(draw_episodes(count, resamples, seed))
-    return ProbeScore(interval(reading.estimate, values, len(reading.truth)), values)
+    if kind == "number":
+        return make_pipeline(StandardScaler(), Ridge(alpha=1 / C, solver="cholesky"))
+    binary = kind == "binary"
+    solver = "newton-cholesky" if binary else "lbfgs"
+    weights = None if binary else "balanced"
+    model = LogisticRegression(C=C, solver=solver, class_weight=weights, max_iter=1000)
+    return make_pipeline(StandardScaler(), model)
 
 
-def fold_numbers(groups: Ints, folds: int = FOLDS) -> Ints:
-    """The fold in which each step is read: int [step]; an episode is in one fold only.
+def split(groups: Ints, folds: int = FOLDS) -> Iterator[tuple[Ints, Ints]]:
+    """Training and test rows of each fold; no episode is on both sides.
 
-    With fewer episodes than folds each episode is a fold. Raises `InputError` for fewer than
-    three episodes: one to read, one to choose by and one to learn from.
+    Raises `InputError` for fewer than two episodes; with fewer episodes than folds each
+    episode is a fold.
     """
     count = min(folds, len(np.unique(groups)))
-    if count < 3:
-        raise InputError(f"{count} episodes to probe; it takes 3 or more to split them")
-    found = np.empty(len(groups), dtype=np.int64)
-    for number, (_, test) in enumerate(GroupKFold(count).split(groups, groups=groups)):
-        found[test] = number
-    return found
+    if count < 2:
+        raise InputError(f"{count} episode to probe; it needs 2 or more to split by episode")
+    yield from GroupKFold(count).split(groups, groups=groups)
 
 
-def learnable(kind: str, truth: Labels, train: NDArray[np.bool_]) -> bool:
-    """Whether the training steps hold two classes or more."""
-    return kind == "number" or len(np.unique(truth[train])) > 1
-
-
-@dataclass(frozen=True, eq=False)
-class Readings:
-    """Readings of several label sets from the same features and folds.
-
-    ``inner`` [fold]: how well the first label set reads within the training episodes of each
-    fold, each read by a probe that saw neither it nor that fold's test episodes. It is what
-    a choice between sites may look at; nan where there was too little to learn from.
-    """
-
-    outer: list[Reading]
-    inner: Floats
-
-
-def read(kind: str, features: Features, truth: Labels, groups: Ints) -> Reading:
-    """Reading of ``truth`` [step] from ``features`` [step, dim], out of fold.
-
-    Scaler and weights come from each fold's training episodes only. Raises `InputError` if
-    those hold one class only, or if there are too few episodes.
-    """
-    return read_all(kind, features, [truth], groups, fold_numbers(groups)).outer[0]
-
-
-def read_all(
+def read(
     kind: str,
-    features: Features,
-    truths: Sequence[Labels],
+    features: NDArray[np.floating[Any]],
+    truth: NDArray[np.generic],
     groups: Ints,
-    folds: Ints,
     *,
-    inner: bool = False,
-) -> Readings:
-    """Readings of each of ``truths``, which hold the same classes; see `read`."""
-    numbers = np.unique(folds)
-    left_out = [(which, (f,)) for which in range(len(truths)) for f in numbers]
-    if not all(learnable(kind, truths[w], ~np.isin(folds, out)) for w, out in left_out):
+    folds: int = FOLDS,
+    threads: int = 2,
+) -> Reading:
+    """Readings of ``truth`` [step] from ``features`` [step, dim], out of fold.
+
+    Scaler and weights are fitted on each fold's training episodes only. Raises `InputError`
+    if a fold's training episodes hold one class only.
+    """
+    parts = list(split(groups, folds))
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(partial(_read_fold, kind, features, truth), parts))
+    scores = np.empty(len(truth), dtype=found[0].dtype)
+    numbers = np.empty(len(truth), dtype=np.int64)
+    for number, ((_, test), values) in enumerate(zip(parts, found, strict=True)):
+        scores[test], numbers[test] = values, number
+    return Reading(kind, truth, scores, groups, numbers)
+
+
+def _read_fold(
+    kind: str,
+    features: NDArray[np.floating[Any]],
+    truth: NDArray[np.generic],
+    part: tuple[Ints, Ints],
+) -> NDArray[Any]:
+    train, test = part
+    if kind != "number" and len(np.unique(truth[train])) < 2:
         raise InputError("the episodes to learn from hold one class only; use more episodes")
-    pairs = [(0, pair) for pair in combinations(numbers, 2)] if inner else []
-    pairs = [(w, pair) for w, pair in pairs if learnable(kind, truths[w], ~np.isin(folds, pair))]
-    which = np.array([w for w, _ in left_out + pairs])
-    train = np.stack([~np.isin(folds, out) for _, out in left_out + pairs])
-    read_by = _decide(kind, features, truths, which, train)
-    outer = read_by[: len(left_out)].reshape(len(truths), len(numbers), -1)
-    places = np.searchsorted(numbers, folds), np.arange(len(folds))
-    readings = [
-        Reading(kind, truth, scores[places], groups, folds)
-        for truth, scores in zip(truths, outer, strict=True)
-    ]
-    by_pair = dict(zip([pair for _, pair in pairs], read_by[len(left_out) :], strict=True))
-    first = readings[0]
-    return Readings(readings, np.array([_inner(first, by_pair, f) for f in numbers]))
+    probe = make_probe(kind).fit(features[train], truth[train])
+    if kind == "binary":
+        return probe.decision_function(features[test])
+    read = probe.predict(features[test])
+    return read if kind == "number" else read.astype(truth.dtype)
 
 
-def _inner(reading: Reading, by_pair: dict[tuple[int, ...], Labels], fold: int) -> float:
-    """How well the other folds are read by probes that saw neither them nor ``fold``."""
-    parts = []
-    for pair, scores in by_pair.items():
-        if fold in pair:
-            rows = reading.folds == sum(pair) - fold
-            cut = (reading.truth[rows], scores[rows], reading.groups[rows], reading.folds[rows])
-            parts.append(cut)
-    if not parts:
-        return float("nan")
-    joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    return Reading(reading.kind, *joined).estimate
+def score(reading: Reading, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
+    """The reading's metric with its 95 % interval; ``n`` counts steps."""
+    metric = reading.metric()
+    count = len(np.unique(reading.groups))
+    estimate = float(metric(np.ones((1, count)))[0])
+    values = metric(draw_episodes(count, resamples, seed))
+    return ProbeScore(interval(estimate, values, len(reading.truth)), values, reading)
 
 
-def _decide(
-    kind: str, features: Features, truths: Sequence[Labels], which: Ints, train: NDArray[np.bool_]
-) -> Labels:
-    """What each probe says of every step: [probe, step]."""
-    classes, fits = _fit(kind, features, truths, which, train)
-    scores = fits.scores(features)  # (step, probe, score)
-    if kind != "classes":
-        return scores[:, :, 0].T
-    best = scores.argmax(2) if scores.shape[2] > 1 else (scores[:, :, 0] > 0).astype(int)
-    return classes[best].T
-
-
-def _fit(
-    kind: str, features: Features, truths: Sequence[Labels], which: Ints, train: NDArray[np.bool_]
-) -> tuple[Labels, Fits]:
-    """The classes and the probes fitted."""
-    features = np.asarray(features, dtype=np.float32)
-    if kind == "number":
-        numbers = np.stack(truths).astype(float)
-        return np.empty(0), ridge(Problem(features, numbers, which, train), 1 / C)
-    classes = np.unique(np.stack(truths))
-    codes = np.searchsorted(classes, np.stack(truths))
-    problem = Problem(features, codes, which, train)
-    return classes, logistic(problem, len(classes), C, balanced=kind == "classes")
+def mean_of(scores: Sequence[ProbeScore]) -> ProbeScore:
+    """The mean of some scores, resample by resample."""
+    values = np.mean([one.resampled for one in scores], axis=0)
+    estimate = float(np.mean([one.score.estimate for one in scores]))
+    return ProbeScore(interval(estimate, values, scores[0].score.n), values)
 
 
 @dataclass(frozen=True, eq=False)
-class Direction:
-    """A probe fitted on all rows, written in the activations' own units.
+class Question:
+    """The steps a probe is asked about and what it should read there.
 
-    ``directions`` [class, dim] have unit length (one row for binary and number latents) and
-    point to more of what ``classes`` names; ``separation`` is the distance between the two
-    sides' means along them (for numbers: above and below the median), ``spread`` the
-    standard deviation and ``centre`` the mean of the projections.
+    ``rows`` bool [step] marks them; ``truth``, ``groups`` and ``labels`` are theirs alone.
     """
 
-    directions: Floats
-    classes: tuple[str, ...]
-    separation: Floats
-    spread: Floats
-    centre: Floats
+    latent: Latent
+    negatives: str
+    rows: NDArray[np.bool_]
+    truth: NDArray[np.generic]
+    groups: Ints
+    labels: pd.DataFrame
+
+    def features(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """The rows asked about of values [step, dim]."""
+        return values[self.rows].astype(np.float32)
+
+    def read(self, values: NDArray[np.floating[Any]]) -> ProbeScore:
+        """Score of probes reading the truth from values [step, dim] of all steps."""
+        return score(read(self.latent.kind, self.features(values), self.truth, self.groups))
 
 
-def fit_direction(kind: str, features: Features, truth: Labels, name: str) -> Direction:
-    """The direction(s) along which the probe of all rows reads the latent ``name``."""
-    every = np.ones((1, len(truth)), dtype=bool)
-    found, fits = _fit(kind, features, [truth], np.zeros(1, dtype=np.int64), every)
-    weights = fits.weights[0].T  # (score, dim)
-    if kind == "classes" and len(weights) == 1:
-        weights = np.concatenate([-weights, weights])
-    norms = np.linalg.norm(weights, axis=1, keepdims=True)
-    directions = weights / np.where(norms > 0, norms, 1)
-    projections = np.asarray(features, dtype=float) @ directions.T  # (step, class)
-    classes = tuple(map(str, found)) if kind == "classes" else (name,)
-    sides = _sides(kind, truth, classes)
-    gaps = [p[s].mean() - p[~s].mean() for p, s in zip(projections.T, sides, strict=True)]
-    return Direction(
-        directions, classes, np.array(gaps), projections.std(0), projections.mean(0)
-    )
+def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:
+    """The question about a latent over a `label_table`; ``negatives`` default to the leading.
+
+    Raises `InputError` for unknown names, or if there is nothing to tell apart.
+    """
+    known = get_latent(latent)
+    negatives = known.negatives[0] if negatives is None else negatives
+    rows = rows_asked(labels, known, negatives)
+    chosen = labels[rows].reset_index(drop=True)
+    truth = targets(chosen, known)
+    check_classes(truth, known)
+    return Question(known, negatives, rows, truth, chosen["episode"].to_numpy(np.int64), chosen)
 
 
-def _sides(kind: str, truth: Labels, classes: tuple[str, ...]) -> list[NDArray[np.bool_]]:
-    if kind == "classes":
-        return [truth == name for name in classes]
-    if kind == "binary":
-        return [truth.astype(bool)]
-    values = truth.astype(float)
-    above = values > np.median(values)
-    return [above if above.any() else values >= np.median(values)]
+def arrays(
+    activations: Activations, site: str, latent: str, negatives: str | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.generic], Ints]:
+    """``X, y, groups`` for scikit-learn: features [row, d], labels and episodes [row]."""
+    question = ask(activations.labels, latent, negatives)
+    return question.features(activations.at(site)), question.truth, question.groups

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -114,6 +115,7 @@ def r2(truth: Floats, read: Floats, episodes: Ints) -> R2:
     return R2(*_sums(columns, episodes).T)
 
 
+@lru_cache(maxsize=8)
 def draw_episodes(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """How often each of ``count`` episodes is drawn: [resample, episode].
 

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import ClickTransformerConfig
 
-#: Name of the mean colours among the stored arrays.
-PIXELS = "pixels"
-
 _IN_BLOCK = (
     "hook_resid_pre", "ln1.hook_normalized", "attn.hook_q", "attn.hook_k", "attn.hook_v",
     "attn.hook_z", "hook_attn_out", "hook_resid_mid", "ln2.hook_normalized", "mlp.hook_pre",
@@ -46,8 +43,3 @@ def layer_of(site: str, config: ClickTransformerConfig) -> int:
     if block is None:
         return 0 if site == "hook_embed" else config.n_layers
     return int(block[1]) + (block[2] != "hook_resid_pre")
-
-
-def tensor_name(model: str, site: str) -> str:
-    """Name of a model's (``trained`` or ``untrained``) site among the stored arrays."""
-    return f"{model}/{site}"

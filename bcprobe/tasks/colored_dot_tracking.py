@@ -196,9 +196,7 @@ class ColoredDotTracking:
         return View(
             SLICES,
             tuple(_mark(x, y, own=True) for _, x, y in path),
-            tuple(
-                Stroke(a[1], a[2], b[1], b[2], WHITE) for a, b in pairwise(path)
-            ),
+            tuple(Stroke(a[1], a[2], b[1], b[2], WHITE) for a, b in pairwise(path)),
             status,
         )
 

@@ -20,17 +20,17 @@ LENGTH = 40
 
 
 def labels_of(episodes: int, rng: np.random.Generator, length: int = LENGTH) -> pd.DataFrame:
-    """Episodes in which every third click places a mark, one in five of them mistaken.
+    """Episodes in which every third click places a mark, some mistaken.
 
-    A mistake stands for two steps and is then taken back.
+    A mistake is taken back at once.
     """
     rows = []
     for episode in range(episodes):
         standing = 0
         for t in range(length + int(rng.integers(5))):
             placed = t > 0 and t % 3 == 0
-            mistaken = placed and standing == 0 and rng.random() < 0.2
-            standing = 2 if mistaken else max(0, standing - 1)
+            mistaken = placed and rng.random() < 0.3
+            standing = 1 if mistaken else 0
             row = {
                 "episode": episode,
                 "step": t,

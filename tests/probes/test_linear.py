@@ -128,7 +128,7 @@ def test_bad_questions_are_told_in_one_line(
 def test_unknown_negatives_and_sites(planted: Activations) -> None:
     with pytest.raises(InputError, match="has no negatives 'matched'"):
         ask(planted.labels, "phase", "matched")
-    with pytest.raises(InputError, match="did you mean 'blocks.2.hook_resid_post'"):
+    with pytest.raises(InputError, match=r"did you mean 'blocks\.2\.hook_resid_post'"):
         arrays(planted, "blocks.2.resid_post", "mistake")
 
 

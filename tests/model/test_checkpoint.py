@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bcprobe.errors import InputError
+from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
+from bcprobe.model.registry import checkpoint_hash, list_checkpoints, list_steps, read_card
+from bcprobe.model.transformer import ClickTransformer
+
+MakeModel = Callable[..., ClickTransformer]
+
+
+@pytest.fixture(autouse=True)
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of named checkpoints."""
+    monkeypatch.setenv("BCPROBE_CHECKPOINTS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def saved(model: ClickTransformer, shelf: Path) -> Path:
+    return save_checkpoint(model, shelf / "dots", frames=512)
+
+
+def state(model: ClickTransformer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def weights_of(folder: Path) -> Path:
+    return next(iter(folder.glob("model-*.safetensors")))
+
+
+def edit_card(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    card = read_card(folder)
+    change(card)
+    (folder / "config.json").write_text(json.dumps(card))
+
+
+def replace_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    """Change the tensors and sign the file anew, so that only its content is wrong."""
+    path = weights_of(folder)
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    sign(folder, path)
+
+
+def sign(folder: Path, path: Path) -> None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_card(folder, lambda card: card["weights"].update({path.name: digest}))
+
+
+def refusal(name: Path | str) -> str:
+    """The one line in which loading fails."""
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(name)
+    line = str(caught.value)
+    assert line
+    assert "\n" not in line
+    return line
+
+
+# There and back
+
+
+@pytest.mark.parametrize("head", ["pointer", "independent"])
+def test_float32_comes_back_bit_by_bit(make_model: MakeModel, shelf: Path, head: str) -> None:
+    model = make_model(head=head, n_registers=2)
+    save_checkpoint(model, shelf / "dots", dtype=torch.float32, seed=3, note=["a", None])
+    again = load_checkpoint("dots")
+    assert again.config == model.config
+    assert same(state(again), state(model))
+    assert again.metadata == {"seed": 3, "note": ["a", None]}
+    assert again.folder == shelf / "dots"
+    assert not again.training
+
+
+def test_bfloat16_comes_back_as_the_rounded_values(model: ClickTransformer, saved: Path) -> None:
+    rounded = {name: tensor.bfloat16().float() for name, tensor in state(model).items()}
+    assert same(state(load_checkpoint(saved)), rounded)
+
+
+def test_shards_stay_under_16_mb(make_model: MakeModel, shelf: Path) -> None:
+    model = make_model(d_model=512, n_layers=4, n_heads=4, stem=((40, 30, 16), (2, 3, 512)))
+    folder = save_checkpoint(model, shelf / "wide")
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    assert len(sizes) > 1
+    assert max(sizes) < 16_000_000
+    assert same(state(load_checkpoint("wide")), state(load_checkpoint(folder)))
+
+
+def test_saving_again_leaves_no_old_files(
+    make_model: MakeModel, model: ClickTransformer, shelf: Path
+) -> None:
+    save_checkpoint(make_model(head="independent"), shelf / "dots")
+    save_checkpoint(model, shelf / "dots", dtype=torch.float32)
+    assert len(list((shelf / "dots").iterdir())) == 2
+    assert same(state(load_checkpoint("dots")), state(model))
+
+
+def test_the_hash_names_shape_and_weights(model: ClickTransformer, shelf: Path) -> None:
+    first = checkpoint_hash(save_checkpoint(model, shelf / "one", frames=1))
+    assert checkpoint_hash(save_checkpoint(model, shelf / "two", frames=2)) == first
+    model.ln_final.b[0] += 1
+    assert checkpoint_hash(save_checkpoint(model, shelf / "one", frames=1)) != first
+
+
+# Damage
+
+
+def test_a_flipped_byte_is_noticed(saved: Path) -> None:
+    path = weights_of(saved)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "is damaged: its hash is not the one in config.json" in refusal(saved)
+
+
+def test_a_truncated_file_is_noticed(saved: Path) -> None:
+    path = weights_of(saved)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "is damaged" in refusal(saved)
+    sign(saved, path)
+    assert "cannot read weights" in refusal(saved)
+
+
+def test_a_missing_file_is_noticed(saved: Path) -> None:
+    weights_of(saved).unlink()
+    assert "cannot read weights" in refusal(saved)
+
+
+def test_a_foreign_file_is_noticed(saved: Path) -> None:
+    path = weights_of(saved)
+    save_file({"lm_head.weight": torch.zeros(3)}, path)
+    sign(saved, path)
+    assert "lacks the tensor 'encoder.extra'" in refusal(saved)
+
+
+def test_a_missing_tensor_is_noticed(saved: Path) -> None:
+    replace_weights(saved, lambda tensors: tensors.pop("ln_final.w"))
+    assert "lacks the tensor 'ln_final.w'" in refusal(saved)
+
+
+def test_a_tensor_too_many_is_noticed(saved: Path) -> None:
+    replace_weights(saved, lambda tensors: tensors.update(extra=torch.zeros(1)))
+    assert "has a tensor too many: 'extra'" in refusal(saved)
+
+
+def test_a_wrong_shape_is_noticed(saved: Path) -> None:
+    replace_weights(saved, lambda tensors: tensors.update({"ln_final.w": torch.ones(31)}))
+    assert "'ln_final.w' has shape [31], the config asks for [32]" in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card.update(schema_version=9), "schema 9, newer than 1; update bcprobe"),
+        (lambda card: card["model"].update(schema_version=9), "schema 9, newer than 1"),
+        (lambda card: card["model"].update(depth=9), "unknown field 'depth'"),
+        (lambda card: card["model"].update(head="point"), "did you mean 'pointer'"),
+        (lambda card: card["model"].update(n_layers="two"), "model config"),
+        (lambda card: card.pop("weights"), "is no checkpoint config"),
+        (lambda card: card.update(weights=[1]), "is no checkpoint config"),
+        (lambda card: card.update(model=[1]), "is no checkpoint config"),
+    ],
+)
+def test_a_wrong_card_is_noticed(
+    saved: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    edit_card(saved, change)
+    assert message in refusal(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"dots"', "\xff"])
+def test_a_card_that_is_none_is_noticed(saved: Path, text: str) -> None:
+    (saved / "config.json").write_bytes(text.encode("latin-1"))
+    assert "is no checkpoint config" in refusal(saved)
+
+
+# A disk that fills up
+
+
+@pytest.mark.parametrize("method", ["write_bytes", "write_text"])
+def test_a_full_disk_leaves_the_old_checkpoint(
+    make_model: MakeModel, saved: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    before = state(load_checkpoint(saved))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, method, full)
+    with pytest.raises(InputError, match=r"cannot write '.*': No space left on device"):
+        save_checkpoint(make_model(n_layers=1), saved)
+    monkeypatch.undo()
+    assert same(state(load_checkpoint(saved)), before)
+    assert not list(saved.glob(".*"))
+
+
+# Names
+
+
+def test_an_unknown_name_is_told_with_the_nearest(saved: Path) -> None:
+    assert refusal("dot") == "unknown checkpoint 'dot'; did you mean 'dots'?"
+
+
+def test_a_folder_without_a_checkpoint_is_told(shelf: Path) -> None:
+    (shelf / "empty").mkdir()
+    assert "holds no checkpoint: it has no config.json" in refusal(shelf / "empty")
+
+
+def test_saved_steps_are_found_and_listed(
+    model: ClickTransformer, make_model: MakeModel, saved: Path
+) -> None:
+    for frames, step in ((1024, make_model(n_layers=1)), (64, model)):
+        save_checkpoint(step, saved / "steps" / str(frames), frames=frames)
+    assert list_steps(saved) == [64, 1024]
+    assert load_checkpoint("dots@1024").config.n_layers == 1
+    assert load_checkpoint(f"{saved}@64").metadata == {"frames": 64}
+    line = refusal("dots@65")
+    assert "checkpoint 'dots' has no saved step '65'" in line
+    assert line.endswith(": 64, 1024")
+
+
+def test_a_checkpoint_without_steps_says_so(saved: Path) -> None:
+    assert refusal("dots@65").endswith(": none")
+
+
+def test_listing_needs_no_torch(saved: Path, shelf: Path) -> None:
+    (shelf / "notes").mkdir()
+    code = (
+        "import sys; from bcprobe.model.registry import list_checkpoints\n"
+        "print(list_checkpoints(), 'torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['dots'] False"
+    assert list_checkpoints() == ["dots"]

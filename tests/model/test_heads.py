@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bcprobe.model.transformer import ClickTransformer
+
+MakeModel = Callable[..., ClickTransformer]
+both = pytest.mark.parametrize("head", ["pointer", "independent"])
+
+
+def distribution(make_model: MakeModel, head: str, frames: int = 3, repeat: bool = False) -> Any:
+    """What a head answers to random tokens; with ``repeat``, the same in every frame."""
+    model = make_model(head=head)
+    rng = np.random.default_rng(2)
+    shape = (2, 1 if repeat else frames, model.config.n_patches + 1, model.config.d_model)
+    tokens = torch.from_numpy(rng.normal(scale=2.0, size=shape)).float()
+    tokens = tokens.expand(-1, frames, -1, -1)
+    return model.head(tokens[:, :, :-1], tokens[:, :, -1])
+
+
+@both
+def test_the_heat_map_is_a_distribution(make_model: MakeModel, head: str) -> None:
+    heat = distribution(make_model, head).heat_map()
+    assert heat.shape == (2, 3, 360, 480)
+    assert (heat >= 0).all()
+    torch.testing.assert_close(heat.sum((-1, -2)), torch.ones(2, 3), atol=1e-5, rtol=0)
+
+
+@both
+def test_log_probabilities_are_those_of_the_heat_map(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    heat, rng = clicks.heat_map(), np.random.default_rng(3)
+    corners = [np.full((2, 3, 2), c) for c in ((0, 0), (479, 0), (0, 359), (479, 359))]
+    for xy in [*corners, *(rng.integers(0, (480, 360), (2, 3, 2)) for _ in range(50))]:
+        picked = heat[np.arange(2)[:, None], np.arange(3), xy[..., 1], xy[..., 0]]
+        found = clicks.click_log_prob(torch.from_numpy(xy))
+        torch.testing.assert_close(found, picked.log(), atol=1e-4, rtol=1e-5)
+
+
+def brightest(heat: Tensor) -> Tensor:
+    """Brightest pixel (x, y) of each map [batch, frame, height, width]."""
+    best, width = heat.flatten(2).argmax(-1), heat.shape[-1]
+    return torch.stack([best % width, best // width], dim=-1)
+
+
+def test_argmax_of_independent_heads_is_the_brightest_pixel(make_model: MakeModel) -> None:
+    clicks = distribution(make_model, "independent")
+    assert torch.equal(clicks.argmax(), brightest(clicks.heat_map()))
+
+
+def test_argmax_of_the_pointer_is_the_brightest_pixel_of_the_brightest_cell(
+    make_model: MakeModel,
+) -> None:
+    clicks = distribution(make_model, "pointer")
+    cells = clicks.heat_map().unflatten(2, (4, 90)).unflatten(4, (6, 80))
+    best = brightest(cells.sum((3, 5)))  # column and row of the cell
+    for b in range(2):
+        for t in range(3):
+            column, row = best[b, t].tolist()
+            inside = brightest(cells[b, t, row, :, column][None, None])[0, 0]
+            corner = torch.tensor([80 * column, 90 * row])
+            assert torch.equal(clicks.argmax()[b, t], corner + inside)
+
+
+@both
+def test_the_coldest_samples_come_close_to_the_argmax(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    cold = clicks.sample(1e-4, torch.Generator().manual_seed(0))
+    assert torch.equal(cold, clicks.argmax())
+
+
+@both
+def test_samples_come_as_often_as_the_heat_map_says(make_model: MakeModel, head: str) -> None:
+    """Counts in blocks of 40 x 40 px, by Pearson's chi-squared."""
+    count = 6000
+    clicks = distribution(make_model, head, frames=count, repeat=True)
+    heat = distribution(make_model, head, frames=1).heat_map()[0, 0].double()
+    expected = count * heat.unflatten(0, (9, 40)).unflatten(2, (12, 40)).sum((1, 3)).flatten()
+    xy = clicks.sample(1.0, torch.Generator().manual_seed(0))[0]
+    blocks = xy[:, 1] // 40 * 12 + xy[:, 0] // 40
+    found = torch.bincount(blocks, minlength=108).double()
+    often = expected > 5
+    chi2 = ((found - expected)[often] ** 2 / expected[often]).sum()
+    freedom = int(often.sum()) - 1
+    assert freedom > 10
+    assert abs(float(chi2) - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+@both
+def test_cold_samples_are_the_argmax(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    assert torch.equal(clicks.sample(0), clicks.argmax())
+
+
+@both
+def test_samples_follow_their_generator(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head, frames=50)
+    first, again, other = (
+        clicks.sample(1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert first.shape == (2, 50, 2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert (first >= 0).all()
+    assert (first < torch.tensor([480, 360])).all()
+
+
+@both
+def test_cooler_samples_are_more_probable(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head, frames=400)
+    generator = torch.Generator().manual_seed(0)
+    hot, mild, cool = (
+        clicks.click_log_prob(clicks.sample(t, generator)).mean() for t in (2.0, 1.0, 0.5)
+    )
+    assert hot < mild < cool
+
+
+@both
+@pytest.mark.parametrize("click", [(-1, -1), (-1, 5), (5, -1), (480, 0), (0, 360), (1000, 1000)])
+def test_clicks_off_the_screen_are_refused(
+    make_model: MakeModel, head: str, click: tuple[int, int]
+) -> None:
+    clicks = distribution(make_model, head)
+    xy = torch.tensor([10, 10]).repeat(2, 3, 1)
+    xy[1, 2] = torch.tensor(click)
+    with pytest.raises(ValueError, match="click off the 480 x 360 screen"):
+        clicks.click_log_prob(xy)

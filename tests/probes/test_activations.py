@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bcprobe.episodes.record import generate
+from bcprobe.episodes.tensors import as_tensors
+from bcprobe.errors import InputError
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.probes import gather as gathering
+from bcprobe.probes.activations import Activations, Source, collect, make_source
+from bcprobe.probes.cache import MANIFEST, PIXELS, entry_folder, load_or_make
+from bcprobe.probes.gather import patches
+from bcprobe.probes.sites import residual_sites, site_names
+from bcprobe.probes.workers import gather_source
+from bcprobe.rng import split_seed
+from bcprobe.types import Episode
+
+TASK = "colored_dot_tracking"
+
+
+@pytest.fixture(scope="module")
+def episodes() -> list[Episode]:
+    return [generate(TASK, split_seed("test", i), max_steps=9 + i) for i in range(3)]
+
+
+def test_every_site_is_a_hook_of_one_vector_per_token(small_model: ClickTransformer) -> None:
+    names = site_names(small_model.config)
+    assert set(names) <= set(small_model.hook_dict)
+    assert set(residual_sites(small_model.config)) <= set(names)
+
+
+def test_activations_are_those_of_run_with_cache(
+    small_model: ClickTransformer, episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "TAPE", 20)  # two episodes on the first tape, one after
+    sites = [*residual_sites(small_model.config), "blocks.1.attn.hook_z"]
+    found = collect(small_model, episodes, sites)
+    start = 0
+    for episode in episodes:
+        with torch.inference_mode():
+            _, cache = small_model.run_with_cache(*as_tensors(episode), names_filter=sites)
+        rows = slice(start, start + len(episode))
+        for site in sites:
+            expected = cache[site][0, small_model.cls_positions(len(episode))].flatten(1)
+            assert np.allclose(found.at(site)[rows], expected, atol=2e-3)
+        start += len(episode)
+    assert len(found) == start == len(found.labels)
+
+
+def test_gathering_leaves_the_model_as_it_was(
+    small_model: ClickTransformer, episodes: list[Episode]
+) -> None:
+    collect(small_model, episodes[:1])
+    assert not any(hook.has_hooks() for hook in small_model.hook_dict.values())
+
+
+def test_patches_are_mean_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 360, 480, 3), dtype=np.uint8)
+    expected = pixels.reshape(2, 9, 40, 12, 40, 3).mean((2, 4)).reshape(2, -1) / 255
+    assert np.allclose(patches(pixels), expected, atol=1e-3)
+
+
+def test_unknown_sites_and_no_episodes_are_told(
+    small_model: ClickTransformer, episodes: list[Episode]
+) -> None:
+    with pytest.raises(InputError, match=r"did you mean 'blocks\.1\.hook_resid_post'"):
+        collect(small_model, episodes, ["blocks.1.resid_post"])
+    with pytest.raises(InputError, match="no step"):
+        collect(small_model, [])
+
+
+def never(_: Source) -> Activations:
+    raise AssertionError("the model ran again")
+
+
+def test_second_run_reads_the_first_ones_activations(checkpoint: Path) -> None:
+    source = make_source(checkpoint, TASK, 3)
+    made = load_or_make(source, gather_source)
+    read = load_or_make(source, never)
+    assert made.hashes == read.hashes
+    assert made.labels.equals(read.labels)
+    for site, values in made.values.items():
+        assert np.array_equal(values, read.values[site])
+        assert np.array_equal(made.untrained[site], read.untrained[site])
+        assert site == "blocks.0.hook_resid_pre" or not np.array_equal(values, made.untrained[site])
+    assert made.pixels is not None
+    assert read.pixels is not None
+    assert np.array_equal(made.pixels, read.pixels)
+    one = make_source(checkpoint, TASK, 3, sites=["blocks.1.hook_resid_post"])
+    assert one.key == source.key
+    assert make_source(checkpoint, TASK, 3, seed=1).key != source.key
+
+
+def test_a_reader_needs_no_torch(checkpoint: Path) -> None:
+    load_or_make(make_source(checkpoint, TASK, 2), gather_source)
+    code = (
+        "import sys\nfrom bcprobe.probes.activations import make_source\n"
+        "from bcprobe.probes.cache import load_or_make\nimport bcprobe.probes.run\n"
+        f"found = load_or_make(make_source({str(checkpoint)!r}, {TASK!r}, 2), None)\n"
+        "assert len(found) and not {'torch', 'transformer_lens'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("damage", ["bytes", "missing", "manifest"])
+def test_a_damaged_entry_is_made_again(checkpoint: Path, planted: Activations, damage: str) -> None:
+    source = make_source(checkpoint, TASK, 3)
+    load_or_make(source, lambda _: planted)
+    folder = entry_folder(source)
+    if damage == "bytes":
+        content = bytearray((folder / PIXELS).read_bytes())
+        content[-1] ^= 1
+        (folder / PIXELS).write_bytes(bytes(content))
+    elif damage == "missing":
+        (folder / PIXELS).unlink()
+    else:
+        (folder / MANIFEST).write_text("{")
+    calls: list[Source] = []
+    load_or_make(source, lambda s: calls.append(s) or planted)
+    assert calls == [source]
+    assert load_or_make(source, never).labels.equals(planted.labels)
+
+
+def test_bad_sources_are_told(checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="episodes is 0"):
+        make_source(checkpoint, TASK, 0)
+    with pytest.raises(InputError, match="unknown task"):
+        make_source(checkpoint, "dots", 3)
+    with pytest.raises(InputError, match="unknown layout"):
+        make_source(checkpoint, TASK, 3, layout="orignal")
+    with pytest.raises(InputError, match="unknown site"):
+        make_source(checkpoint, TASK, 3, sites=["x"])
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_work(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BCPROBE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="BCPROBE_CACHE"):
+        load_or_make(make_source(checkpoint, TASK, 3), never)
