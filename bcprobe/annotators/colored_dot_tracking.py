@@ -12,12 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators.clicks import Point, Press, Region
-from bcprobe.annotators.persona import Persona
+from bcprobe.annotators.clicks import Point, Region
+from bcprobe.annotators.moves import Memory, correct, follow, press, put
+from bcprobe.annotators.persona import Habits, Persona
 from bcprobe.annotators.policy import Option
-from bcprobe.tasks.colored_dot_tracking import SLICES, State, World, has_mistake
+from bcprobe.tasks.colored_dot_tracking import (
+    SLICES,
+    ColoredDotTracking,
+    State,
+    World,
+    has_mistake,
+)
 from bcprobe.types import CANVAS_SIZE
 
+TASK = ColoredDotTracking()
 TOP = SLICES - 1
 #: Habits, as chances: first peek at the projection, sweep back down, a look back or a peek
 #: after a right mark (times carefulness), and a walk through the stack after the last check.
@@ -27,41 +35,40 @@ MISTAKE_RANGE, TILE = (12, 40), 4
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What the annotator remembers between clicks.
+class DotMemory(Memory):
+    """Stages are ``fresh``, ``up``, ``down``, ``work``, ``verified`` and ``walked``.
 
-    ``stage``: ``fresh``, ``up``, ``down``, ``work``, ``verified`` or ``walked``. ``plan``:
-    buttons it has set its mind on pressing next. ``direction``: +1 marks upwards, -1 downwards.
-    ``just_marked``: it placed a mark with its last click. ``alarmed``: it has begun to deal
-    with a mistake.
+    ``direction``: +1 marks upwards, -1 downwards. ``just_marked``: it placed a mark with its
+    last click.
     """
 
-    stage: str = "fresh"
-    plan: tuple[str, ...] = ()
     direction: int = 1
     just_marked: bool = False
-    alarmed: bool = False
 
 
 class ColoredDotPolicy:
     """Policy for `bcprobe.tasks.colored_dot_tracking.ColoredDotTracking`."""
 
-    def begin(self) -> Memory:
+    #: So that the shares of mistakes and Undos lie inside the range of the paper's people.
+    habits = Habits(mistaken=0.32, error_rates=(0.07, 0.20))
+
+    def begin(self) -> DotMemory:
         """Nothing seen yet."""
-        return Memory()
+        return DotMemory()
 
     def options(
-        self, world: World, state: State, memory: Memory, persona: Persona
+        self, world: World, state: State, memory: DotMemory, persona: Persona
     ) -> tuple[Option, ...]:
         """Deal with a mistake first, then with a plan, then with the work left."""
+        calm = replace(memory, just_marked=False)
         if has_mistake(world, state):
-            return self._correct(state, memory, persona)
-        memory = replace(memory, alarmed=False)
-        plan = self._feasible(state, memory.plan)
-        if plan:
-            return (_press(plan[0], replace(memory, plan=plan[1:], just_marked=False)),)
+            return correct(TASK, world, state, calm, persona, _looks(state, memory))
+        memory, calm = replace(memory, alarmed=False), replace(calm, alarmed=False)
+        planned = follow(TASK, world, state, calm)
+        if planned:
+            return planned
         if state.mip:
-            return (_press("MIP", replace(memory, plan=(), just_marked=False)),)
+            return (press("MIP", replace(calm, plan=())),)
         memory = replace(memory, plan=())
         left = sorted(set(range(SLICES)) - {mark[0] for mark in state.marks})
         if not left:
@@ -70,54 +77,25 @@ class ColoredDotPolicy:
             return self._explore(world, state, memory, persona)
         return self._annotate(world, state, replace(memory, stage="work"), persona, left)
 
-    def _correct(self, state: State, memory: Memory, persona: Persona) -> tuple[Option, ...]:
-        """Undo, or look around for one, two or three clicks first."""
-        calm = replace(memory, just_marked=False, alarmed=True)
-        if memory.alarmed:
-            plan = self._feasible(state, memory.plan)
-            if plan:
-                return (_press(plan[0], replace(calm, plan=plan[1:])),)
-            return (_press("Undo", replace(calm, plan=())),)
-        looks = [look for look in self._looks(state, memory) if self._feasible(state, look)]
-        share = persona.delay / len(looks) if looks else 0.0
-        undo = _press("Undo", replace(calm, plan=()), 1 - share * len(looks))
-        return (undo, *(_press(look[0], replace(calm, plan=look[1:]), share) for look in looks))
-
-    def _looks(self, state: State, memory: Memory) -> list[tuple[str, ...]]:
-        """Ways to check a mistake: one slice on; the projection; back and the projection."""
-        on, back = ("+z", "-z") if memory.direction > 0 else ("-z", "+z")
-        return [(on,), ("MIP", "MIP"), (back, "MIP", "MIP")] if not state.mip else []
-
-    def _feasible(self, state: State, plan: tuple[str, ...]) -> tuple[str, ...]:
-        """The plan if its first press would do something, else nothing."""
-        if not plan:
-            return ()
-        blocked = {
-            "+z": state.mip or state.z == TOP,
-            "-z": state.mip or state.z == 0,
-            "MIP": False,
-        }
-        return () if blocked[plan[0]] else plan
-
     def _explore(
-        self, world: World, state: State, memory: Memory, persona: Persona
+        self, world: World, state: State, memory: DotMemory, persona: Persona
     ) -> tuple[Option, ...]:
         up = replace(memory, stage="up")
         if memory.stage == "fresh" and state.z < TOP:
-            peek = _press("MIP", replace(up, plan=("MIP",)), PEEK)
-            return (peek, _press("+z", up, 1 - PEEK))
+            peek = press("MIP", replace(up, plan=("MIP",)), PEEK)
+            return (peek, press("+z", up, 1 - PEEK))
         if memory.stage != "down" and state.z < TOP:
-            return (_press("+z", up),)
+            return (press("+z", up),)
         if memory.stage != "down":
-            down = _press("-z", replace(memory, stage="down"), SWEEP_BACK)
+            down = press("-z", replace(memory, stage="down"), SWEEP_BACK)
             start = replace(memory, stage="work", direction=-1)
             return (down, *self._mark(world, state, start, persona, 1 - SWEEP_BACK))
         if state.z > 0:
-            return (_press("-z", memory),)
+            return (press("-z", memory),)
         return self._mark(world, state, replace(memory, stage="work", direction=1), persona, 1.0)
 
     def _annotate(
-        self, world: World, state: State, memory: Memory, persona: Persona, left: list[int]
+        self, world: World, state: State, memory: DotMemory, persona: Persona, left: list[int]
     ) -> tuple[Option, ...]:
         """Go to the next slice that lacks a mark and mark it, looking back now and then."""
         goal = left[0] if memory.direction > 0 else left[-1]
@@ -125,47 +103,46 @@ class ColoredDotPolicy:
             return self._mark(world, state, memory, persona, 1.0)
         step = "+z" if goal > state.z else "-z"
         if not memory.just_marked:
-            return (_press(step, memory),)
+            return (press(step, memory),)
         calm = replace(memory, just_marked=False)
         habits = [
             (LOOK_BACK, _look_back(memory.direction)),
             (PEEK_BETWEEN, ("MIP", "MIP")),
         ]
         extra = tuple(
-            _press(plan[0], replace(calm, plan=plan[1:]), chance * persona.carefulness)
+            press(plan[0], replace(calm, plan=plan[1:]), chance * persona.carefulness)
             for chance, plan in habits
             if len(state.marks) > 2
         )
         rest = 1 - sum(option.probability for option in extra)
-        return (_press(step, calm, rest), *extra)
+        return (press(step, calm, rest), *extra)
 
-    def _verify(self, state: State, memory: Memory, persona: Persona) -> tuple[Option, ...]:
+    def _verify(self, state: State, memory: DotMemory, persona: Persona) -> tuple[Option, ...]:
         """All slices are rightly marked: look at the projection, perhaps walk the stack, Done."""
         calm = replace(memory, just_marked=False)
         if memory.stage == "walked":
-            return (_press("Done", calm),)
+            return (press("Done", calm),)
         if memory.stage != "verified":
-            return (_press("MIP", replace(calm, stage="verified", plan=("MIP",))),)
+            return (press("MIP", replace(calm, stage="verified", plan=("MIP",))),)
         walked = replace(calm, stage="walked")
         step, count = ("-z", state.z) if state.z > TOP / 2 else ("+z", TOP - state.z)
-        walk = _press(step, replace(walked, plan=(step,) * (count - 1)), WALK)
-        return (_press("Done", calm, 1 - WALK), walk)
+        walk = press(step, replace(walked, plan=(step,) * (count - 1)), WALK)
+        return (press("Done", calm, 1 - WALK), walk)
 
     def _mark(
-        self, world: World, state: State, memory: Memory, persona: Persona, weight: float
+        self, world: World, state: State, memory: DotMemory, persona: Persona, weight: float
     ) -> tuple[Option, ...]:
         """Mark the slice in view, rightly or by mistake."""
         x, y = (float(v) for v in world.centres[state.z])
         after = replace(memory, just_marked=True)
-        wrong = weight * persona.error_rate
-        right = Option(weight - wrong, Point(x, y, persona.jitter), after)
-        if wrong == 0:
-            return (right,)
-        return (right, Option(wrong, Region(mistake_tiles(x, y), TILE), after))
+        wrong = {"spatial": Region(mistake_tiles(x, y), TILE)}
+        return put(Point(x, y, persona.jitter), after, persona, wrong, weight)
 
 
-def _press(button: str, memory: Memory, probability: float = 1.0) -> Option:
-    return Option(probability, Press(button), memory)
+def _looks(state: State, memory: DotMemory) -> list[tuple[str, ...]]:
+    """Ways to check a mistake: one slice on; the projection; back and the projection."""
+    on, back = ("+z", "-z") if memory.direction > 0 else ("-z", "+z")
+    return [(on,), ("MIP", "MIP"), (back, "MIP", "MIP")] if not state.mip else []
 
 
 def _look_back(direction: int) -> tuple[str, ...]:

@@ -6,10 +6,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-#: Share of annotators who make mistakes, and their range of mistakes per placement. In the
-#: paper 10-30 % of the placements of a mistaken episode are wrong.
-MISTAKEN_SHARE = 0.32
-ERROR_RATES = (0.07, 0.20)
+
+@dataclass(frozen=True)
+class Habits:
+    """How often the annotators of a task err.
+
+    ``mistaken``: share of annotators (0-1) who make mistakes at all. ``error_rates``: range of
+    their mistakes per placement (0-1); in the paper 10-30 % of the placements of a mistaken
+    episode are wrong.
+    """
+
+    mistaken: float = 0.5
+    error_rates: tuple[float, float] = (0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class Persona:
         return asdict(self)
 
 
-def draw_persona(rng: np.random.Generator) -> Persona:
+def draw_persona(habits: Habits, rng: np.random.Generator) -> Persona:
     """A persona at random."""
-    mistaken, rate = rng.random() < MISTAKEN_SHARE, rng.uniform(*ERROR_RATES)
+    mistaken, rate = rng.random() < habits.mistaken, rng.uniform(*habits.error_rates)
     return Persona(
         error_rate=float(rate) if mistaken else 0.0,
         carefulness=float(rng.uniform(0.2, 1.0)),

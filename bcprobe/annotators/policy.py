@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bcprobe.annotators.clicks import ScreenDistribution, Target, mixture, sample_click
-from bcprobe.annotators.persona import Persona
+from bcprobe.annotators.persona import Habits, Persona
 from bcprobe.gui.layouts import Arrangement
 from bcprobe.tasks.base import State, Task, World
 from bcprobe.types import Click
@@ -19,15 +19,24 @@ Memory = Any
 
 @dataclass(frozen=True)
 class Option:
-    """Something the annotator may do next, and what it remembers if it does."""
+    """Something the annotator may do next, and what it remembers if it does.
+
+    ``mistake`` is the kind (one of `bcprobe.types.MISTAKE_KINDS`) if it would be one.
+    """
 
     probability: float
     target: Target
     memory: Memory
+    mistake: str = ""
 
 
 class Policy(Protocol):
-    """What is right in a task, as a pure function of state and memory."""
+    """What is right in a task, as a pure function of state and memory.
+
+    ``habits``: how often its annotators err.
+    """
+
+    habits: Habits
 
     def begin(self) -> Memory:
         """Memory at the opening of an episode."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
@@ -55,7 +56,7 @@ def generate(
     simulator = open_world(task, world_seed, layout, difficulty)
     annotator_seed = world_seed if annotator_seed is None else annotator_seed
     rng = generator("annotator", task, annotator_seed)
-    persona = draw_persona(rng)
+    persona = draw_persona(get_annotator(task).habits, rng)
     digest = hashlib.sha256()
 
     def before_click(_: int, simulator: Simulator) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import MAX_STEPS, open_world
@@ -150,7 +151,9 @@ class _Careless(AnnotatorClicker):
 
     def __init__(self, task: str, world_seeds: Sequence[int], slips: Sequence[int]) -> None:
         rngs = [generator("annotator", task, seed) for seed in world_seeds]
-        careful = [replace(draw_persona(rng), error_rate=0.0) for rng in rngs]
+        careful = [
+            replace(draw_persona(get_annotator(task).habits, rng), error_rate=0.0) for rng in rngs
+        ]
         super().__init__(careful, rngs)
         self.slips = slips
 

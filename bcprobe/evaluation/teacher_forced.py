@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import open_world, replay
@@ -167,7 +168,7 @@ def annotator_nll(episode: Episode) -> NDArray[np.float64]:
     names = (episode.task, episode.world_seed, episode.layout, episode.difficulty)
     simulator = open_world(*names)
     rng = generator("annotator", episode.task, episode.annotator_seed)
-    clicker = AnnotatorClicker([draw_persona(rng)], [rng])
+    clicker = AnnotatorClicker([draw_persona(get_annotator(episode.task).habits, rng)], [rng])
     found: list[float] = []
 
     def look(_: int, simulator: Simulator) -> None:

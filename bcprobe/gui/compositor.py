@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bcprobe.gui.display import DisplayList
 from bcprobe.gui.layouts import get_layout
 from bcprobe.gui.screen import draw_base, draw_status
-from bcprobe.gui.shapes import blend_premultiplied, mark_sprite, stroke_mask
+from bcprobe.gui.shapes import blend_premultiplied, label_sprite, mark_sprite, stroke_mask
 from bcprobe.gui.view import RGB
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
@@ -39,10 +39,14 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     x, y = display.canvas
     canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
     np.copyto(canvas, images[display.image])
+    if display.overlay:
+        _lay_over(canvas, images[display.overlay[0]], display.overlay[1:])
     for x, y, dx, dy, width, color in display.strokes:
         _paint(canvas, x, y, _stroke(dx, dy, width, color))
     for kind, size, width, color, x, y in display.marks:
         _paint(canvas, x, y, _mark(kind, size, width, color))
+    for text, color, x, y in display.labels:
+        _paint(canvas, x, y, _label(text, color))
     for x, y, theme, name, value in display.status:
         text = draw_status(theme, name, value)
         out[y : y + text.shape[0], x : x + text.shape[1]] = text
@@ -64,6 +68,24 @@ def _paint(canvas: Pixels, x: int, y: int, sprite: _Sprite) -> None:
         blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
 
 
+def _lay_over(canvas: Pixels, image: Pixels, matrix: tuple[int, ...]) -> None:
+    pixels, inside = _lookup(matrix)
+    shown = image.reshape(-1, 3)[pixels]
+    np.maximum(canvas, shown * inside, out=canvas)
+
+
+@lru_cache(maxsize=64)
+def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.int32], Pixels]:
+    """Pixel of the image that each canvas pixel shows, and 1 where there is one, else 0."""
+    a, b, c, d, e, f = matrix
+    x, y = np.arange(CANVAS_SIZE)[None], np.arange(CANVAS_SIZE)[:, None]
+    column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
+    top = CANVAS_SIZE - 1
+    inside = (column >= 0) & (column <= top) & (row >= 0) & (row <= top)
+    pixels = np.clip(row, 0, top) * CANVAS_SIZE + np.clip(column, 0, top)
+    return pixels.astype(np.int32), inside[..., None].astype(np.uint8)
+
+
 def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> _Sprite:
     a = np.repeat(alpha.astype(np.uint16)[..., None], 3, axis=2)
     height, width = alpha.shape
@@ -77,6 +99,12 @@ def _mark(kind: str, size: int, width: int, color: RGB) -> _Sprite:
     part = slice(seen[0], seen[-1] + 1)
     corner = int(seen[0]) - len(alpha) // 2
     return _sprite(corner, corner, tint[part, part], alpha[part, part])
+
+
+@lru_cache(maxsize=1024)
+def _label(text: str, color: RGB) -> _Sprite:
+    tint, alpha = label_sprite(text, color)
+    return _sprite(-(alpha.shape[1] // 2), -(alpha.shape[0] // 2), tint, alpha)
 
 
 @lru_cache(maxsize=4096)

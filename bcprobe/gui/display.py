@@ -19,9 +19,10 @@ class DisplayList:
 
     ``base`` is a JSON text that says everything about page, panel and buttons; ``image``
     indexes the world's canvas images, shown with its corner at ``canvas`` (x, y). Strokes
-    are ``(x0, y0, dx, dy, width, color)`` and marks ``(kind, size, width, color, x, y)`` in
-    canvas px, clipped to the canvas; status entries ``(x, y, theme, name, value)`` in
-    screen px. Drawn in that order.
+    are ``(x0, y0, dx, dy, width, color)``, marks ``(kind, size, width, color, x, y)`` and labels
+    ``(text, color, x, y)`` in canvas px, clipped to the canvas; status entries ``(x, y,
+    theme, name, value)`` in screen px. ``overlay`` is empty or ``(image, a, b, c, d, e, f)``,
+    see `bcprobe.gui.view.Overlay`. Drawn in the order overlay, strokes, marks, labels.
     """
 
     base: str
@@ -30,6 +31,8 @@ class DisplayList:
     strokes: tuple[tuple[int, int, int, int, int, RGB], ...]
     marks: tuple[tuple[str, int, int, RGB, int, int], ...]
     status: tuple[tuple[int, int, str, str, str], ...]
+    labels: tuple[tuple[str, RGB, int, int], ...] = ()
+    overlay: tuple[int, ...] = ()
 
 
 def display_list(
@@ -46,6 +49,8 @@ def display_list(
         ),
         marks=tuple((m.kind, m.size, m.width, m.color, m.x, m.y) for m in view.marks),
         status=_status(layout, buttons, view.status),
+        labels=tuple((m.text, m.color, m.x, m.y) for m in view.labels),
+        overlay=(view.overlay.image, *view.overlay.matrix) if view.overlay else (),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bcprobe.gui.layouts import Layout, arrange
 from bcprobe.gui.rects import MARGIN, Card, Rect
-from bcprobe.gui.shapes import blend, rounded_box
+from bcprobe.gui.shapes import blend, rounded_box, stroke_mask
 from bcprobe.gui.text import ROW, text_coverage, text_width
 from bcprobe.gui.themes import THEMES, Theme
 from bcprobe.gui.view import RGB
@@ -97,6 +97,18 @@ def _draw_button(
     x = rect.x + (rect.width - text_width(button.label, "label") + 1) // 2
     y = rect.y + (rect.height - ROW) // 2
     _write(out, button.label, "label", x, y, theme.lit_text if lit else ink)
+    if state.ticked:
+        _tick(out, rect, theme.lit_text if lit else ink)
+
+
+def _tick(out: Pixels, rect: Rect, color: RGB) -> None:
+    """A tick in the upper right corner of a button."""
+    x, y = rect.x + rect.width - 11, rect.y + 7
+    for dx, dy, across, down in ((0, 0, 2, 2), (2, 2, 4, -5)):
+        left, top, coverage = stroke_mask(across, down, 1)
+        height, width = coverage.shape
+        window = Rect(x + dx + left, y + dy + top, width, height)
+        blend(_window(out, window), np.array(color, dtype=np.uint8), coverage)
 
 
 def _mix(ground: RGB, color: RGB, share: float) -> RGB:

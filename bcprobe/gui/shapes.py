@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from bcprobe.gui.text import text_coverage
 from bcprobe.gui.view import RGB
 
 Coverage = NDArray[np.uint8]
@@ -43,9 +45,14 @@ def mark_sprite(kind: str, size: int, width: int, color: RGB) -> tuple[NDArray[n
     reach = size + width + 1
     axis = np.arange(-reach, reach + 1, dtype=float)
     distance = _mark_distance(kind, axis[None], axis[:, None], size, width)
-    core = np.clip(0.5 - distance, 0, 1)
-    halo = np.clip(1.5 - distance, 0, 1) * HALO / 255
-    alpha = np.maximum(core, halo)
+    return _with_halo(np.clip(0.5 - distance, 0, 1), np.clip(1.5 - distance, 0, 1), color)
+
+
+def _with_halo(
+    core: NDArray[np.float64], near: NDArray[np.float64], color: RGB
+) -> tuple[NDArray[np.uint8], Coverage]:
+    """Tint and coverage of a figure and the dark rim around it, given as shares 0-1."""
+    alpha = np.maximum(core, near * HALO / 255)
     share = np.divide(core, alpha, out=np.zeros_like(core), where=alpha > 0)
     tint = np.floor(share[..., None] * np.array(color, dtype=float) + 0.5).astype(np.uint8)
     return tint, _quantise(alpha)
@@ -66,6 +73,13 @@ def _mark_distance(
         arm = np.minimum(np.abs(x - y), np.abs(x + y)) / np.sqrt(2) - width / 2
         return np.maximum(arm, radius - size - 0.5)
     raise ValueError(f"unknown mark kind '{kind}'")
+
+
+def label_sprite(text: str, color: RGB) -> tuple[NDArray[np.uint8], Coverage]:
+    """A text with its halo: colour uint8 [height, width, 3] and coverage uint8 [height, width]."""
+    core = np.pad(text_coverage(text, "label"), 1).astype(float) / 255
+    near = sliding_window_view(np.pad(core, 1), (3, 3)).max(axis=(2, 3))
+    return _with_halo(core, near, color)
 
 
 @lru_cache(maxsize=4096)

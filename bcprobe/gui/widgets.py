@@ -23,7 +23,11 @@ class Button:
 
 @dataclass(frozen=True)
 class ButtonState:
-    """How a button shows: a disabled one answers no click, an active one is lit."""
+    """How a button shows: a disabled one answers no click, an active one is lit.
+
+    A ticked one stands for something that is there already.
+    """
 
     enabled: bool = True
     active: bool = False
+    ticked: bool = False

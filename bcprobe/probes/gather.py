@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.simulator import Simulator
+from bcprobe.errors import InputError
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.activations import Gathered, Halves
@@ -143,7 +144,7 @@ def _look(
     return {site: values.half().cpu().numpy() for site, values in found.items()}
 
 
-def _main(job_path: str, out: str) -> None:
+def _work(job_path: str, out: str) -> None:
     torch.set_num_threads(1)
     job = json.loads(Path(job_path).read_text())
     model = load_checkpoint(job["checkpoint"])
@@ -160,5 +161,14 @@ def _main(job_path: str, out: str) -> None:
         pickle.dump(gather(models, job["sites"], recordings, seen), file, protocol=5)
 
 
+def main(job_path: str, out: str) -> None:
+    """Work a job. Bad input is one line on standard error and exit code 2."""
+    try:
+        _work(job_path, out)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    main(*sys.argv[1:])

@@ -122,7 +122,9 @@ def draw_episodes(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Floa
     The same draws for every probe of a run, so that differences are paired.
     """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+    draws.flags.writeable = False
+    return draws
 
 
 def interval(estimate: float, values: Floats, n: int) -> Score:

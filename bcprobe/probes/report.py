@@ -52,6 +52,8 @@ class Best:
 class ProbeResult:
     """How well a latent reads from each site, and what that is worth.
 
+    ``asked``: negatives -> how many steps the probes are asked about and, for binary
+    latents, how many of them are ``positives``.
     ``probes`` and ``untrained``: negatives -> site -> score. ``controls``: negatives ->
     name -> score, at the best site.
     """
@@ -62,6 +64,7 @@ class ProbeResult:
     episodes: int
     steps: int
     chance: float
+    asked: dict[str, dict[str, int]]
     layers: dict[str, int]
     probes: dict[str, dict[str, Score]]
     untrained: dict[str, dict[str, Score]]
@@ -112,6 +115,7 @@ class ProbeResult:
             "chance": self.chance,
             "episodes": self.episodes,
             "steps": self.steps,
+            "asked": self.asked,
             "negatives": {
                 negatives: {site: number.as_dict() for site, number in scores.items()}
                 for negatives, scores in self.probes.items()

@@ -79,6 +79,7 @@ def analyse(
         episodes=source.episodes,
         steps=len(activations),
         chance=chance_of(asked),
+        asked={way: _counts(one) for way, one in questions.items()},
         layers=layers,
         probes={way: _plain(scores) for way, scores in probes.items()},
         untrained={way: _plain(scores) for way, scores in untrained.items()},
@@ -158,6 +159,12 @@ def _untrained(
         )
         for way, asked in questions.items()
     }
+
+
+def _counts(question: Question) -> dict[str, int]:
+    steps = {"steps": len(question.truth)}
+    binary = question.latent.kind == "binary"
+    return {**steps, "positives": int(question.truth.astype(bool).sum())} if binary else steps
 
 
 def _plain(scores: Scores) -> dict[str, Score]:

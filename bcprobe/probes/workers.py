@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bcprobe.errors import InputError
 from bcprobe.model.registry import checkpoint_hash
 from bcprobe.probes.activations import Activations, Gathered, Source, activations_of
 
@@ -55,16 +56,28 @@ def _job(source: Source, world_seeds: Sequence[int]) -> dict[str, Any]:
 def _run(paths: Sequence[Path], advance: Callable[[int], None]) -> None:
     """Run a worker per path; if one fails, or we are interrupted, none is left running."""
     processes = [_start(path) for path in paths]
+    with ThreadPoolExecutor(len(processes)) as pool, _ended(processes):
+        list(pool.map(lambda process: _follow(process, advance), processes))
+    for path, process in zip(paths, processes, strict=True):
+        _check(process.returncode, path.with_suffix(".log").read_text())
+
+
+def _check(returncode: int, said: str) -> None:
+    if returncode == 2:
+        raise InputError(said.strip().splitlines()[-1])
+    if returncode:
+        raise RuntimeError(f"gathering activations ended with {returncode}:\n{said}")
+
+
+@contextmanager
+def _ended(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+    """No process is left running after the block."""
     try:
-        with ThreadPoolExecutor(len(processes)) as pool:
-            list(pool.map(lambda process: _follow(process, advance), processes))
+        yield
     finally:
         for process in processes:
             process.kill()
-    for path, process in zip(paths, processes, strict=True):
-        if process.returncode:
-            error = path.with_suffix(".log").read_text()
-            raise RuntimeError(f"gathering activations failed:\n{error}")
+            process.wait()
 
 
 def _start(path: Path) -> subprocess.Popen[str]:

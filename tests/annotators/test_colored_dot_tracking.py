@@ -80,7 +80,7 @@ def test_it_finishes_from_states_a_random_clicker_left_behind() -> None:
         if simulator.done:
             simulator.state = simulator.task.open(simulator.world)
         rng = generator("annotator", seed)
-        clicker = AnnotatorClicker([draw_persona(rng)], [rng])
+        clicker = AnnotatorClicker([draw_persona(get_annotator(NAME).habits, rng)], [rng])
         rollout(clicker, [simulator], max_steps=330)
         successes += simulator.task.score(simulator.world, simulator.state).success
     assert successes >= 29

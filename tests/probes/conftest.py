@@ -13,8 +13,9 @@ import torch
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import Activations
+from bcprobe.probes.activations import Activations, Source, make_source
 from bcprobe.probes.latents import COLUMNS
+from bcprobe.probes.workers import gather_source
 
 LENGTH = 40
 
@@ -83,6 +84,17 @@ def small_model() -> ClickTransformer:
 @pytest.fixture(scope="session")
 def checkpoint(small_model: ClickTransformer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(small_model, tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture(scope="session")
+def source(checkpoint: Path) -> Source:
+    return make_source(checkpoint, "colored_dot_tracking", 6)
+
+
+@pytest.fixture(scope="session")
+def gathered(source: Source) -> Activations:
+    """What two workers made of the source: the one time that torch starts in other processes."""
+    return gather_source(source)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ import torch
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
 from bcprobe.errors import InputError
+from bcprobe.gui.layouts import TRAINING_LAYOUTS
+from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes import gather as gathering
 from bcprobe.probes.activations import Activations, Source, collect, make_source
@@ -79,33 +81,56 @@ def never(_: Source) -> Activations:
     raise AssertionError("the model ran again")
 
 
-def test_second_run_reads_the_first_ones_activations(checkpoint: Path) -> None:
-    source = make_source(checkpoint, TASK, 3)
-    made = load_or_make(source, gather_source)
+def test_workers_gather_what_one_process_does(gathered: Activations, checkpoint: Path) -> None:
+    episodes = [generate(TASK, split_seed("test", i)) for i in range(6)]
+    here = collect(load_checkpoint(checkpoint), episodes)
+    assert gathered.hashes["episodes"] == here.hashes["episodes"]
+    assert gathered.labels.equals(here.labels)
+    assert gathered.pixels is not None
+    assert np.array_equal(gathered.pixels, here.pixels)
+    for site, values in here.values.items():
+        assert np.allclose(gathered.values[site], values, atol=2e-3)
+        if site != "blocks.0.hook_resid_pre":
+            assert not np.allclose(gathered.untrained[site], values, atol=0.1)
+
+
+def test_second_run_reads_the_first_ones_activations(source: Source, gathered: Activations) -> None:
+    load_or_make(source, lambda _: gathered)
     read = load_or_make(source, never)
-    assert made.hashes == read.hashes
-    assert made.labels.equals(read.labels)
-    for site, values in made.values.items():
+    assert gathered.hashes == read.hashes
+    assert gathered.labels.equals(read.labels)
+    for site, values in gathered.values.items():
         assert np.array_equal(values, read.values[site])
-        assert np.array_equal(made.untrained[site], read.untrained[site])
-        assert site == "blocks.0.hook_resid_pre" or not np.array_equal(values, made.untrained[site])
-    assert made.pixels is not None
-    assert read.pixels is not None
-    assert np.array_equal(made.pixels, read.pixels)
-    one = make_source(checkpoint, TASK, 3, sites=["blocks.1.hook_resid_post"])
+        assert np.array_equal(gathered.untrained[site], read.untrained[site])
+    assert np.array_equal(gathered.pixels, read.pixels)
+
+
+def test_the_key_names_the_content(source: Source, checkpoint: Path) -> None:
+    one = make_source(checkpoint, TASK, 6, sites=["blocks.1.hook_resid_post"])
     assert one.key == source.key
-    assert make_source(checkpoint, TASK, 3, seed=1).key != source.key
+    assert make_source(checkpoint, TASK, 6, seed=1).key != source.key
+    assert make_source(checkpoint, TASK, 6, layout=TRAINING_LAYOUTS[-1]).key != source.key
+    other = make_source(checkpoint, TASK, 6, sites=["blocks.1.hook_mlp_out"])
+    assert other.sites == ("blocks.1.hook_mlp_out",)
 
 
-def test_a_reader_needs_no_torch(checkpoint: Path) -> None:
-    load_or_make(make_source(checkpoint, TASK, 2), gather_source)
+def test_a_reader_needs_no_torch(source: Source, gathered: Activations, checkpoint: Path) -> None:
+    load_or_make(source, lambda _: gathered)
     code = (
-        "import sys\nfrom bcprobe.probes.activations import make_source\n"
-        "from bcprobe.probes.cache import load_or_make\nimport bcprobe.probes.run\n"
-        f"found = load_or_make(make_source({str(checkpoint)!r}, {TASK!r}, 2), None)\n"
-        "assert len(found) and not {'torch', 'transformer_lens'} & set(sys.modules)"
+        "import sys\nfrom bcprobe.probes.run import run\n"
+        f"found = run('progress', {str(checkpoint)!r}, episodes=6)\n"
+        "assert found.steps and not {'torch', 'transformer_lens'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_damaged_checkpoint_is_told_in_one_line(
+    small_model: ClickTransformer, tmp_path: Path
+) -> None:
+    folder = save_checkpoint(small_model, tmp_path / "damaged")
+    next(folder.glob("*.safetensors")).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="is damaged: its hash"):
+        gather_source(make_source(folder, TASK, 1))
 
 
 @pytest.mark.parametrize("damage", ["bytes", "missing", "manifest"])

@@ -82,16 +82,17 @@ def test_too_few_episodes_to_halve_are_said_so(planted: Activations) -> None:
     assert best.as_dict()["chosen_on"] == "all episodes"
 
 
-def test_a_run_from_names_to_files(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_run_from_names_to_files(
+    checkpoint: Path, gathered: Activations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "gather_source", lambda source, progress: gathered)
     found = run("position", checkpoint, TASK, episodes=6, out=tmp_path / "out", progress=False)
-    assert found.episodes == 6
-    assert found.metric == "r2"
+    assert (found.episodes, found.steps, found.metric) == (6, len(gathered), "r2")
     assert list(found.as_dict()["negatives"]) == ["all"]
     assert (tmp_path / "out" / "position_probe.parquet").is_file()
-    again = run("position", checkpoint, TASK, ["blocks.1.hook_resid_post"], 6)
-    assert list(again.probes["all"]) == ["blocks.1.hook_resid_post"]
     site = "blocks.1.hook_resid_post"
-    assert again.probes["all"][site] == found.probes["all"][site]
+    again = run("position", checkpoint, TASK, [site], 6)
+    assert again.probes["all"] == {site: found.probes["all"][site]}
     with pytest.raises(InputError, match="one class only"):
         run("mistake_kind", checkpoint, TASK, episodes=6)
 

@@ -1,0 +1,135 @@
+"""Seconds of a probe, from nothing and with activations on disk, and the cost of gathering."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bcprobe.files import atomic_file
+
+PROBE = """
+import json, sys
+from bcprobe.probes.run import run
+found = run(*sys.argv[1:4], episodes=int(sys.argv[4]), progress=False)
+loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
+print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": loaded}))
+"""
+GATHER = """
+import json, sys
+import torch
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.probes.gather import at_cls, worked
+from bcprobe.probes.sites import residual_sites
+from bcprobe.rng import split_seed
+torch.set_num_threads(1)
+model = load_checkpoint(sys.argv[1])
+episode, pixels = next(worked([split_seed("test", 0)], sys.argv[2]))
+previous = torch.tensor([[(-1, -1), *[step.click for step in episode.steps[:-1]]]])
+frames = torch.from_numpy(pixels).permute(0, 3, 1, 2)[None]
+def plain():
+    with torch.inference_mode():
+        model(frames, previous)
+def gathered():
+    at_cls(model, residual_sites(model.config), frames, previous)
+times = {"plain": [], "gathered": []}
+for _ in range(int(sys.argv[3])):
+    for name, work in (("plain", plain), ("gathered", gathered)):
+        began = time.process_time()
+        work()
+        times[name].append((time.process_time() - began) / len(episode))
+print(json.dumps({name: min(values[1:]) for name, values in times.items()}))
+"""
+
+
+def timed(code: str, *arguments: object, **environment: str) -> tuple[dict[str, Any], float, float]:
+    """What the code printed, its wall-clock seconds, and CPU seconds of it and its children."""
+    before, began = os.times(), time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    wall, after = time.perf_counter() - began, os.times()
+    used = after.children_user + after.children_system
+    cpu = used - before.children_user - before.children_system
+    return json.loads(done.stdout), wall, cpu
+
+
+def measure(checkpoint: str, task: str, latents: list[str], episodes: int) -> dict[str, Any]:
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, latent in enumerate([latents[0], *latents]):
+            arguments = (latent, checkpoint, task, episodes)
+            found, wall, cpu = timed(PROBE, *arguments, BCPROBE_CACHE=folder)
+            run = "nothing on disk" if number == 0 else "activations on disk"
+            runs.append({"latent": latent, "run": run, "wall_s": wall, "cpu_s": cpu, **found})
+    passes, _, _ = timed(GATHER, checkpoint, task, 5)
+    return {
+        "checkpoint": checkpoint,
+        "task": task,
+        "episodes": episodes,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "runs": runs,
+        "pass_ms_per_frame": {name: 1e3 * value for name, value in passes.items()},
+        "gathering_costs": passes["gathered"] / passes["plain"] - 1,
+    }
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    passes = found["pass_ms_per_frame"]
+    lines = [
+        "# Probes",
+        "",
+        f"`python benchmarks/probes.py --checkpoint {found['checkpoint']} "
+        f"--episodes {found['episodes']} --out benchmarks/probes.md`",
+        "",
+        f"{found['episodes']} test episodes of {found['task']}, "
+        f"{found['runs'][0]['steps']} steps; {found['cores']} cores, "
+        f"load {found['load']:.1f} at the end.",
+        "",
+        "| latent | | wall, s | CPU, s | loads |",
+        "|---|---|---|---|---|",
+    ]
+    for run in found["runs"]:
+        loaded = ", ".join(run["loaded"]) or "no torch"
+        lines.append(
+            f"| {run['latent']} | {run['run']} | {run['wall_s']:.1f} | {run['cpu_s']:.1f} | "
+            f"{loaded} |"
+        )
+    lines += [
+        "",
+        f"One forward pass takes {passes['plain']:.2f} ms of one core per frame, with every "
+        f"residual site gathered {passes['gathered']:.2f} ms: {found['gathering_costs']:+.1%}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", default="dots-nano")
+    parser.add_argument("--task", default="colored_dot_tracking")
+    parser.add_argument("--latents", nargs="+", default=["mistake", "phase", "position"])
+    parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    found = measure(options.checkpoint, options.task, options.latents, options.episodes)
+    text = as_markdown(found)
+    print(json.dumps(found, indent=1) if options.json else text)
+    if options.out:
+        with atomic_file(options.out) as temporary:
+            temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
