@@ -19,7 +19,7 @@ def print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> N
 
     table = Table(title=title or None, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
         table.add_row(*[str(cell) for cell in row])
     Console().print(table)

@@ -63,6 +63,22 @@ def behaviour_table(episodes: Sequence[Episode]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
+def behaviour_total(episodes: Sequence[Episode]) -> dict[str, Score]:
+    """Error and Undo rates over the clicks of all tasks together.
+
+    ``error_undo_rate``: undo / (place + undo); ``error_undo_pair_share``: share of the
+    placements that an Undo took back as mistaken; ``delayed_undo_share``: of these, the share
+    not taken back by the very next click.
+    """
+    steps = step_table(episodes)
+    return {
+        "error_undo_rate": error_undo_rate(steps),
+        "error_undo_pair_share": undone_placement_share(steps),
+        "mistake_rate": mistake_rate(steps),
+        "delayed_undo_share": share(steps, steps["delay"] > 0, steps["made"] & steps["undone"]),
+    }
+
+
 def behaviour_dict(table: pd.DataFrame) -> dict[str, Any]:
     """JSON form of a behaviour table: task, quantity, ``{estimate, lower, upper, n, ...}``."""
     tree: dict[str, Any] = {}

@@ -89,8 +89,10 @@ def _draw_line(
 def _finish(axis: Axes, metric: str, sites: list[str]) -> None:
     labels = [site_label(site) for site in sites]
     plain = all(label.isdigit() for label in labels)
-    turn = {} if plain else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    axis.set_xticks(np.arange(len(sites)), labels, **turn)
+    axis.set_xticks(np.arange(len(sites)), labels)
+    if not plain:
+        for label in axis.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
     axis.set_xlabel("layers passed" if plain else "site")
     axis.set_ylabel(AXIS.get(metric, metric))
     low, high = axis.get_ylim()

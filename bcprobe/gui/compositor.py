@@ -45,8 +45,8 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
         _paint(canvas, x, y, _stroke(dx, dy, width, color))
     for kind, size, width, color, x, y in display.marks:
         _paint(canvas, x, y, _mark(kind, size, width, color))
-    for text, color, x, y in display.labels:
-        _paint(canvas, x, y, _label(text, color))
+    for label, color, x, y in display.labels:
+        _paint(canvas, x, y, _label(label, color))
     for x, y, theme, name, value in display.status:
         text = draw_status(theme, name, value)
         out[y : y + text.shape[0], x : x + text.shape[1]] = text

@@ -4,8 +4,12 @@ from bcprobe.errors import check_name
 from bcprobe.tasks.base import Task
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
 
+#: Kept to test transfer.
+HELD_OUT_TASKS = ("shape_matching",)
 #: Every task by name, in the paper's order.
 TASKS: dict[str, Task] = {task.name: task for task in (ColoredDotTracking(),)}
+#: Tasks of multi-task training: all but those held out.
+TRAINING_TASKS = tuple(name for name in TASKS if name not in HELD_OUT_TASKS)
 
 
 def get_task(name: str) -> Task:

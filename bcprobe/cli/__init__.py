@@ -1,0 +1,52 @@
+"""The command line: wires the rooms together, one verb each.
+
+Heavy imports (torch, pandas, matplotlib) stand inside the verbs that need them, so that
+``bcprobe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from bcprobe.cli import analyse, data, models
+from bcprobe.errors import InputError
+
+app = typer.Typer(
+    name="bcprobe",
+    help="What does a network that learned to annotate by watching annotators represent?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (
+    data.tasks,
+    data.show,
+    data.generate,
+    data.stats,
+    models.train,
+    models.evaluate,
+    analyse.probe,
+    analyse.figure,
+    models.checkpoints,
+):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line. Bad input is one line and exit code 2; ctrl-C is 130."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except InputError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"bcprobe: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("bcprobe: interrupted\n")
+        raise SystemExit(130) from None

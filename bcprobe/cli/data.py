@@ -1,0 +1,146 @@
+"""Verbs about worlds and episodes: tasks, show, generate, stats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bcprobe.cli.options import (
+    DEFAULT_TASK,
+    Difficulty,
+    Json,
+    Layout,
+    Seed,
+    TaskNames,
+    at_least_one,
+    task_names,
+)
+from bcprobe.console import number, people_range, print_json, print_table, progress, verdict
+from bcprobe.errors import InputError
+
+
+def tasks(json_: Json = False, seed: Seed = 0) -> None:
+    """List the tasks, their buttons and the layouts."""
+    from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, LAYOUTS
+    from bcprobe.tasks import TASKS
+
+    document: dict[str, Any] = {
+        "tasks": [
+            {
+                "name": task.name,
+                "title": task.title,
+                "buttons": [button.name for button in task.buttons],
+                "difficulties": list(task.settings),
+            }
+            for task in TASKS.values()
+        ],
+        "layouts": [{"name": name, "held_out": name in HELD_OUT_LAYOUTS} for name in LAYOUTS],
+    }
+    if json_:
+        return print_json(document)
+    rows = [
+        [t["name"], t["title"], " ".join(t["buttons"]), " ".join(t["difficulties"])]
+        for t in document["tasks"]
+    ]
+    print_table(["task", "title", "buttons", "difficulties"], rows)
+    print_table(["layout", "held out"], [[x["name"], x["held_out"]] for x in document["layouts"]])
+
+
+def show(
+    task: Annotated[str, typer.Argument(help="Task name.")] = DEFAULT_TASK,
+    out: Annotated[Path, typer.Option(help="Where to: an .html player or a .gif.")] = Path(
+        "episode.html"
+    ),
+    layout: Layout = "original",
+    difficulty: Difficulty = "default",
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Play one annotator's episode: screenshots, clicks, phases and mistakes."""
+    from bcprobe.episodes import player, record
+
+    writers = {".html": player.write_html, ".gif": player.write_gif}
+    if out.suffix not in writers:
+        raise InputError(f"cannot show as '{out.name}': name it .html or .gif")
+    episode = record.generate(task, seed, layout=layout, difficulty=difficulty)
+    writers[out.suffix](episode, out)
+    document = {
+        "out": str(out),
+        "task": task,
+        "seed": seed,
+        "steps": len(episode),
+        "score": episode.outcome.score,
+        "success": episode.outcome.success,
+        "mistakes": sum(step.undo_next for step in episode.steps),
+    }
+    if json_:
+        return print_json(document)
+    typer.echo(f"{out}: {len(episode)} clicks, score {episode.outcome.score:.2f}")
+
+
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder for episodes.parquet and steps.parquet.")],
+    task: TaskNames = None,
+    episodes: Annotated[int, typer.Option(help="How many of each task.")] = 100,
+    layout: Layout = "original",
+    difficulty: Difficulty = "default",
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Generate annotators' episodes as Parquet (clicks and seeds, never pixels)."""
+    from bcprobe.episodes.record import generate as make
+    from bcprobe.episodes.store import write_episodes
+
+    count = at_least_one("--episodes", episodes)
+    wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
+    made = [
+        make(name, world, layout=layout, difficulty=difficulty, hash_frames=True)
+        for name, world in progress(wanted, "episodes")
+    ]
+    write_episodes(made, out)
+    steps = sum(len(episode) for episode in made)
+    if json_:
+        return print_json({"out": str(out), "episodes": len(made), "steps": steps})
+    typer.echo(f"{out}: {len(made)} episodes, {steps} steps")
+
+
+def stats(
+    task: TaskNames = None,
+    episodes: Annotated[int, typer.Option(help="How many of each task.")] = 500,
+    data: Annotated[Path | None, typer.Option(help="Folder of episodes to use instead.")] = None,
+    difficulty: Difficulty = "default",
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Tell how annotators behave, beside the people of the paper."""
+    from bcprobe.episodes.record import generate as make
+    from bcprobe.episodes.store import read_episodes
+    from bcprobe.evaluation.behaviour import (
+        HUMAN_SOURCE,
+        behaviour_dict,
+        behaviour_table,
+        behaviour_total,
+    )
+
+    if data is not None:
+        made = read_episodes(data)
+    else:
+        count = at_least_one("--episodes", episodes)
+        wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
+        made = [make(*one, difficulty=difficulty) for one in progress(wanted, "episodes")]
+    table = behaviour_table(made)
+    if json_:
+        whole = {name: score.as_dict() for name, score in behaviour_total(made).items()}
+        return print_json({"episodes": len(made), **whole, "tasks": behaviour_dict(table)})
+    for name, rows in table.groupby("task", sort=False):
+        lines = [
+            [row.quantity, number(row), people_range(row), verdict(row.human_like)]
+            for row in rows.itertuples()
+        ]
+        print_table(["quantity", "annotator [95 %]", "people", "inside"], lines, str(name))
+    if table["task"].nunique() > 1:
+        lines = [[name, str(score)] for name, score in behaviour_total(made).items()]
+        print_table(["quantity", "annotator [95 %]"], lines, "all tasks together")
+    typer.echo(f"people: {HUMAN_SOURCE}")

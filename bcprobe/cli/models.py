@@ -1,0 +1,120 @@
+"""Verbs about models: train, evaluate, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bcprobe.cli.options import (
+    DEFAULT_CHECKPOINT,
+    CheckpointName,
+    Json,
+    Layout,
+    Out,
+    Seed,
+    TaskNames,
+    at_least_one,
+    task_names,
+)
+from bcprobe.console import number, print_json, print_table
+
+
+def train(
+    experiment: Annotated[str, typer.Option(help="Name of an experiment.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    frames: Annotated[int | None, typer.Option(help="Length of the run; default: its own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that make episodes.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data and weights.", min=0)] = None,
+    json_: Json = False,
+) -> None:
+    """Train a named experiment on episodes made on the fly."""
+    import os
+
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages, a third faster
+    from dataclasses import replace
+
+    from bcprobe.experiments import get_experiment
+    from bcprobe.training.loop import train as run
+
+    plan = get_experiment(experiment)
+    if seed is not None:
+        plan = replace(plan, model_seed=seed, data=replace(plan.data, seed=seed))
+    folder = run(
+        plan,
+        out,
+        resume=resume,
+        frames=frames,
+        device=device,
+        workers=at_least_one("--workers", workers),
+        threads=threads,
+    )
+    if json_:
+        return print_json({"out": str(folder), "experiment": experiment})
+    typer.echo(f"{folder}: trained")
+
+
+def evaluate(
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskNames = None,
+    episodes: Annotated[int, typer.Option(help="Test worlds.")] = 20,
+    temperature: Annotated[list[float] | None, typer.Option(help="May be repeated.")] = None,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(help="teacher_forced, closed_loop, forced_mistakes, copycat; default: all."),
+    ] = None,
+    layout: Layout = "original",
+    out: Out = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Measure a checkpoint on unseen worlds: teacher-forced, closed loop, forced mistakes."""
+    from bcprobe.evaluation.suite import SECTIONS
+    from bcprobe.evaluation.suite import evaluate as run
+    from bcprobe.results import write_table
+
+    found = run(
+        checkpoint,
+        task_names(task),
+        episodes,
+        temperature or (0.0, 0.5, 1.0),
+        seed,
+        layout=layout,
+        sections=section or list(SECTIONS),
+    )
+    if out is not None:
+        write_table(found.table(), out / "evaluation.parquet")
+    if json_:
+        return print_json(found.as_dict())
+    keys = ["section", "policy", "temperature", "kind", "metric"]
+    for name, rows in found.table().groupby("section", sort=False):
+        names = [key for key in keys[1:] if key in rows and rows[key].notna().any()]
+        lines = [
+            [*("" if row[n] != row[n] else row[n] for n in names), number(row), row["n"]]
+            for _, row in rows.iterrows()
+        ]
+        print_table([*names, "estimate [95 %]", "n"], lines, str(name))
+
+
+def checkpoints(json_: Json = False, seed: Seed = 0) -> None:
+    """List the checkpoints at hand and their saved steps."""
+    from bcprobe.model.registry import checkpoint_folder, list_checkpoints, list_steps, read_card
+
+    folder = checkpoint_folder()
+    found = [
+        {
+            "name": name,
+            "head": read_card(folder / name)["model"]["head"],
+            "frames": read_card(folder / name)["metadata"].get("frames"),
+            "steps": list_steps(folder / name),
+        }
+        for name in list_checkpoints()
+    ]
+    if json_:
+        return print_json({"folder": str(folder), "checkpoints": found})
+    rows = [[c["name"], c["head"], c["frames"], " ".join(map(str, c["steps"]))] for c in found]
+    print_table(["checkpoint", "head", "frames", "saved steps (NAME@FRAMES)"], rows)

@@ -1,0 +1,46 @@
+"""Options that several verbs share, and how their values are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bcprobe.errors import InputError
+from bcprobe.tasks import TRAINING_TASKS, get_task
+
+DEFAULT_CHECKPOINT = "dots-nano"
+DEFAULT_TASK = "colored_dot_tracking"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Seed = Annotated[int, typer.Option(help="Seed of every draw.", min=0)]
+TaskName = Annotated[str, typer.Option("--task", help="Task name; `bcprobe tasks` lists them.")]
+TaskNames = Annotated[
+    list[str] | None,
+    typer.Option("--task", "--tasks", help="Task name, may be repeated; or all."),
+]
+Layout = Annotated[str, typer.Option(help="Screen layout; `bcprobe tasks --json` lists them.")]
+Difficulty = Annotated[str, typer.Option(help="easy, default or hard.")]
+CheckpointName = Annotated[
+    str, typer.Option("--checkpoint", help="Checkpoint name, folder or hub id; NAME@FRAMES a step.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and cards.")]
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value; raises `InputError` if it is below 1."""
+    if value < 1:
+        raise InputError(f"{name} is {value}; it must be 1 or more")
+    return value
+
+
+def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK,)) -> list[str]:
+    """Names of the tasks asked for, each once; ``all`` stands for those trained on.
+
+    Raises `InputError` with the nearest name.
+    """
+    names: list[str] = []
+    for name in given or default:
+        names += TRAINING_TASKS if name == "all" else [get_task(name).name]
+    return list(dict.fromkeys(names))
