@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "bcprobe"
 HEAVY = {
     "datasets",
     "matplotlib",
+    "numpy",
     "pandas",
     "pyarrow",
     "scipy",

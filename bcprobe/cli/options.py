@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from bcprobe.errors import InputError
-from bcprobe.tasks import TRAINING_TASKS, get_task
 
 DEFAULT_CHECKPOINT = "dots-nano"
 DEFAULT_TASK = "colored_dot_tracking"
@@ -40,6 +39,8 @@ def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK
 
     Raises `InputError` with the nearest name.
     """
+    from bcprobe.tasks import TRAINING_TASKS, get_task
+
     names: list[str] = []
     for name in given or default:
         names += TRAINING_TASKS if name == "all" else [get_task(name).name]
