@@ -14,20 +14,40 @@ from bcprobe.evaluation.behaviour import behaviour_table
 from bcprobe.evaluation.metrics import score_table
 from bcprobe.evaluation.suite import evaluate
 from bcprobe.evaluation.teacher_forced import ModelPredictor, accuracy_rows, predict
+from bcprobe.figures.gallery import shown_steps
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import find_checkpoint, list_steps
 from bcprobe.probes.run import run
 from bcprobe.rng import split_seed
+from bcprobe.tasks import TASKS
+from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 POINTER, INDEPENDENT = "dots-nano", "dots-nano-independent"
 #: Test episodes behind each figure.
 SERIES_EPISODES, BEHAVIOUR_EPISODES, HEAD_EPISODES = 40, 500, 200
+STRIP_FRAMES = 8
 
 
 def annotator() -> pd.DataFrame:
     """Behaviour of the virtual annotator beside the people of the paper."""
     return behaviour_table([generate(TASK, seed) for seed in range(BEHAVIOUR_EPISODES)])
+
+
+def gallery() -> pd.DataFrame:
+    """One screen of every task, from the middle of an episode."""
+    return shown_steps({task: _episode_of(task) for task in TASKS}, frames=1)
+
+
+def filmstrip() -> pd.DataFrame:
+    """Moments of one episode of every task, spread over its length."""
+    return shown_steps({task: _episode_of(task) for task in TASKS}, frames=STRIP_FRAMES)
+
+
+def _episode_of(task: str) -> Episode:
+    """The first episode of a task in which the annotator undoes a mistake."""
+    made = (generate(task, seed) for seed in range(100))
+    return next(episode for episode in made if any(step.undo_next for step in episode.steps))
 
 
 def emergence() -> pd.DataFrame:
@@ -70,6 +90,8 @@ def mistake_probe() -> pd.DataFrame:
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": annotator,
     "emergence": emergence,
+    "filmstrip": filmstrip,
+    "gallery": gallery,
     "heads": heads,
     "mistake_probe": mistake_probe,
 }

@@ -86,10 +86,14 @@ def generate(
     episodes: Annotated[int, typer.Option(help="How many of each task.")] = 100,
     layout: Layout = "original",
     difficulty: Difficulty = "default",
+    minari: Annotated[
+        str | None, typer.Option(help="Make a Minari dataset of that name too, with pixels.")
+    ] = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """Generate annotators' episodes as Parquet (clicks and seeds, never pixels)."""
+    from bcprobe.episodes.export import write_card, write_minari
     from bcprobe.episodes.record import generate as make
     from bcprobe.episodes.store import write_episodes
 
@@ -100,6 +104,9 @@ def generate(
         for name, world in progress(wanted, "episodes")
     ]
     write_episodes(made, out)
+    write_card(made, out)
+    if minari is not None:
+        write_minari(made, minari)
     steps = sum(len(episode) for episode in made)
     if json_:
         return print_json({"out": str(out), "episodes": len(made), "steps": steps})

@@ -8,13 +8,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcprobe.figures import annotator, emergence, heads, probe_layers, style
+from bcprobe.figures import annotator, emergence, gallery, heads, probe_layers, style
 from bcprobe.results import read_table
 
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": annotator.plot,
     "emergence": emergence.plot,
+    "filmstrip": gallery.plot_strips,
+    "gallery": gallery.plot_screens,
     "heads": heads.plot,
     "mistake_probe": probe_layers.plot,
 }

@@ -1,0 +1,120 @@
+"""What the worlds look like: a screen of each, and a film strip of an episode of each.
+
+The tables hold seeds and clicks; the screens are composed again when a figure is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bcprobe.episodes.record import generate, replay
+from bcprobe.figures.style import COLOURS, TASKS, TEXT, new_figure
+from bcprobe.types import Episode
+
+COLUMNS = ("task", "world_seed", "step", "of", "x", "y", "widget", "phase", "mistake")
+PHASE_COLOURS = {
+    "explore": "sky",
+    "annotate": "green",
+    "verify": "purple",
+    "correct": "vermillion",
+    "finish": "orange",
+}
+_PER_ROW = 5
+
+
+def shown_steps(episodes: Mapping[str, Episode], frames: int) -> pd.DataFrame:
+    """Steps to show of each task's episode, one a row (`COLUMNS`).
+
+    One frame is that of the middle; of several the first, the last, the first Undo and the
+    click that called for it are among them, the others spread evenly. The episodes are those
+    of `generate` for their world seeds.
+    """
+    rows = []
+    for task, episode in episodes.items():
+        for t in _moments(episode, frames):
+            step = episode.steps[t]
+            click = {"x": step.click.x, "y": step.click.y, "widget": step.widget}
+            truth = {"phase": step.phase, "mistake": step.latents.mistake}
+            place = {"task": task, "world_seed": episode.world_seed, "step": t, "of": len(episode)}
+            rows.append({**place, **click, **truth})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _moments(episode: Episode, frames: int) -> list[int]:
+    last = len(episode) - 1
+    if frames == 1:
+        return [int(0.6 * last)]
+    undo = next((t for t, step in enumerate(episode.steps) if step.undo_next), last)
+    fixed = {0, max(0, undo - 1), undo, last}
+    even = np.rint(np.linspace(0, last, frames)).astype(int).tolist()
+    free = [t for t in even if t not in fixed and abs(t - undo) > 1]
+    keep = np.rint(np.linspace(0, len(free) - 1, frames - len(fixed))).astype(int).tolist()
+    return sorted(fixed | {free[k] for k in keep})
+
+
+def plot_screens(table: pd.DataFrame) -> Figure:
+    """A screen of every task, in the order of the paper."""
+    tasks = _ordered(table)
+    rows = -(-len(tasks) // _PER_ROW)
+    figure = new_figure(height=1.2 * rows, width=TEXT)
+    axes = figure.subplots(rows, _PER_ROW, squeeze=False).ravel()
+    for axis, task in zip(axes, tasks, strict=False):
+        row = table[table["task"] == task].iloc[0]
+        axis.imshow(_screens(task, int(row["world_seed"]), [int(row["step"])])[0])
+        axis.set_title(TASKS[task], fontsize=7, pad=2)
+    for axis in axes:
+        axis.axis("off")
+    return figure
+
+
+def plot_strips(table: pd.DataFrame) -> Figure:
+    """A row of screens per task; the cross is the click about to be made, framed by phase."""
+    tasks = _ordered(table)
+    frames = int(table.groupby("task").size().max())
+    figure = new_figure(height=0.74 * len(tasks) + 0.25, width=TEXT)
+    axes = figure.subplots(len(tasks), frames, squeeze=False)
+    for line, task in zip(axes, tasks, strict=True):
+        rows = table[table["task"] == task]
+        screens = _screens(task, int(rows["world_seed"].iloc[0]), rows["step"].tolist())
+        for axis, row, screen in zip(line, rows.itertuples(), screens, strict=False):
+            _frame(axis, row, screen)
+        line[0].set_ylabel(TASKS[task], fontsize=6.5)
+    handles = [
+        axes[0, 0].plot([], [], "s", color=COLOURS[colour], label=phase)[0]
+        for phase, colour in PHASE_COLOURS.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def _frame(axis: Axes, row: Any, screen: NDArray[np.uint8]) -> None:
+    colour = COLOURS[PHASE_COLOURS[row.phase]]
+    axis.imshow(screen)
+    axis.plot(row.x, row.y, "+", color="white", markersize=6, mew=2)
+    axis.plot(row.x, row.y, "+", color=colour, markersize=5, mew=1)
+    axis.set_xlabel(f"{row.step + 1}/{row.of} {row.widget}", fontsize=5.5, labelpad=1)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=colour, linewidth=1.5)
+
+
+def _ordered(table: pd.DataFrame) -> list[str]:
+    present = set(table["task"])
+    return [task for task in TASKS if task in present]
+
+
+def _screens(task: str, world_seed: int, steps: list[int]) -> list[NDArray[np.uint8]]:
+    """Screens uint8 [360, 480, 3] before those steps of the annotator's episode."""
+    found = {
+        t: simulator.screen()
+        for t, (simulator, _) in enumerate(replay(generate(task, world_seed)))
+        if t in steps
+    }
+    return [found[t] for t in steps]
