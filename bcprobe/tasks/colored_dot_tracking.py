@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -78,7 +79,7 @@ class State:
 def is_right(world: World, mark: tuple[int, int, int]) -> bool:
     """Whether a mark lies within `TOLERANCE` px of its slice's dot."""
     z, x, y = mark
-    return bool(np.hypot(*(world.centres[z] - (x, y))) <= TOLERANCE)
+    return math.hypot(world.centres[z, 0] - x, world.centres[z, 1] - y) <= TOLERANCE
 
 
 def right_slices(world: World, state: State) -> frozenset[int]:
