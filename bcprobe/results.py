@@ -58,7 +58,8 @@ def cluster_bootstrap(
     """``statistic(row_weights)`` with the percentile interval of a cluster bootstrap.
 
     ``groups`` [row] names each row's cluster (the episode). ``statistic`` gets one weight
-    per row: how often the row's cluster was drawn. Resamples on which it is nan are left out.
+    per row: how often the row's cluster was drawn. Resamples on which it is nan are left out. The
+    interval of a single cluster is nan: it says nothing about others.
     """
     _, code = np.unique(np.asarray(groups), return_inverse=True)
     count = int(code.max()) + 1 if len(code) else 0
@@ -69,7 +70,7 @@ def cluster_bootstrap(
     draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     values = np.array([statistic(draw[code].astype(float)) for draw in draws])
     values = values[~np.isnan(values)]
-    if len(values) == 0:
+    if len(values) == 0 or count == 1:
         return Score(estimate, math.nan, math.nan, count)
     lower, upper = np.quantile(values, [0.025, 0.975])
     return Score(estimate, float(lower), float(upper), count)
@@ -78,7 +79,8 @@ def cluster_bootstrap(
 def mean_score(values: ArrayLike, groups: ArrayLike, *, resamples: int = 1000) -> Score:
     """Mean of ``values`` [row] with a cluster-bootstrap interval over ``groups``.
 
-    The ratio of resampled sums, so that long episodes keep their weight.
+    The ratio of resampled sums, so that long episodes keep their weight. The interval of a
+    single cluster is nan: it says nothing about others.
     """
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
@@ -89,7 +91,7 @@ def mean_score(values: ArrayLike, groups: ArrayLike, *, resamples: int = 1000) -
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     means = (draws @ sums) / (draws @ counts)
-    lower, upper = np.quantile(means, [0.025, 0.975])
+    lower, upper = np.quantile(means, [0.025, 0.975]) if len(sums) > 1 else (math.nan, math.nan)
     return Score(float(values.mean()), float(lower), float(upper), len(values))
 
 

@@ -88,6 +88,15 @@ def test_bootstrap_of_a_mean_agrees_with_the_direct_one() -> None:
     assert (slow.lower, slow.upper) == pytest.approx((fast.lower, fast.upper), abs=1e-9)
 
 
+def test_a_single_cluster_has_no_interval() -> None:
+    for score in (
+        mean_score([1.0, 2.0], [0, 0]),
+        cluster_bootstrap([0, 0], lambda w: float(w.sum())),
+    ):
+        assert score.estimate > 1
+        assert np.isnan([score.lower, score.upper]).all()
+
+
 def test_nan_becomes_null_in_json() -> None:
     assert Score(float("nan"), 0.0, 1.0, 3).as_dict() == {
         "estimate": None, "lower": 0.0, "upper": 1.0, "n": 3,
