@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from bcprobe.errors import InputError
 from bcprobe.probes.activations import Activations
@@ -36,6 +37,9 @@ FOLDS = 5
 #: Inverse strength of the penalty in scikit-learn's ``LogisticRegression`` on standardised
 #: features; ridge regression takes ``alpha = 1 / C``. Fixed, never tuned on what is reported.
 C = 0.1
+#: Where the logistic fits stop: largest component of the gradient. From here on scores move by
+#: less than a tenth of their interval; scikit-learn's own 1e-4 takes up to five times as long.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,9 @@ def make_probe(kind: str) -> Pipeline:
     binary = kind == "binary"
     solver = "newton-cholesky" if binary else "lbfgs"
     weights = None if binary else "balanced"
-    model = LogisticRegression(C=C, solver=solver, class_weight=weights, max_iter=1000)
+    model = LogisticRegression(
+        C=C, tol=TOLERANCE, solver=solver, class_weight=weights, max_iter=1000
+    )
     return make_pipeline(StandardScaler(), model)
 
 
@@ -123,7 +129,7 @@ def read(
     if a fold's training episodes hold one class only.
     """
     parts = list(split(groups, folds))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, "blas"):
         found = list(pool.map(partial(_read_fold, kind, features, truth), parts))
     scores = np.empty(len(truth), dtype=found[0].dtype)
     numbers = np.empty(len(truth), dtype=np.int64)
