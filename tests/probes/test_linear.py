@@ -91,7 +91,9 @@ def test_the_solver_finds_what_the_usual_one_finds(planted: Activations) -> None
     x, y, _ = arrays(planted, MISTAKE, "mistake", "all")
     usual = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-8, max_iter=1000))
     expected = usual.fit(x.astype(float), y).decision_function(x)
-    assert np.allclose(make_probe("binary").fit(x, y).decision_function(x), expected, atol=1e-2)
+    found = make_probe("binary").fit(x, y).decision_function(x)
+    assert np.corrcoef(found, expected)[0, 1] > 0.999
+    assert roc_auc_score(y, found) == pytest.approx(roc_auc_score(y, expected), abs=1e-3)
 
 
 def test_directions_of_classes_and_numbers(planted: Activations) -> None:
