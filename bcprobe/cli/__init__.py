@@ -30,6 +30,7 @@ for verb in (
     models.train,
     models.evaluate,
     analyse.probe,
+    analyse.intervene,
     analyse.figure,
     models.checkpoints,
 ):

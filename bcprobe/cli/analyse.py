@@ -1,4 +1,4 @@
-"""Verbs about what is inside: probe, figure."""
+"""Verbs about what is inside: probe, intervene, figure."""
 
 from __future__ import annotations
 
@@ -69,6 +69,49 @@ def probe(
 def _short(site: str) -> str:
     """Site as a table shows it: ``0.resid_pre`` for ``blocks.0.hook_resid_pre``."""
     return site.replace("blocks.", "").replace("hook_", "")
+
+
+def intervene(
+    latent: Annotated[str, typer.Option(help="mistake or undo_next.")] = "mistake",
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskName = DEFAULT_TASK,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Counterfactual twins.")] = 100,
+    loops: Annotated[int, typer.Option(help="Worlds worked closed loop.")] = 20,
+    episodes: Annotated[int, typer.Option(help="Test episodes behind the direction.")] = 200,
+    layout: Layout = "original",
+    out: Out = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Steer, ablate and swap a latent's direction: the next click, and whole episodes."""
+    check_name("latent", latent, LATENTS)
+    from bcprobe.probes.steering import intervene as run
+    from bcprobe.results import write_table
+
+    found = run(
+        checkpoint,
+        task,
+        latent,
+        sites=site or None,
+        pairs=at_least_one("--pairs", pairs),
+        episodes=at_least_one("--episodes", episodes),
+        loops=at_least_one("--loops", loops),
+        seed=seed,
+        layout=layout,
+    )
+    if out is not None:
+        write_table(found.table(), out / "intervention.parquet")
+    if json_:
+        return print_json(found.as_dict())
+    rows = [
+        [_short(r.site), r.start, f"{r.operation} {r.direction}", r.alpha, r.metric, number(r), r.n]
+        for r in found.table().itertuples()
+    ]
+    names = ["site", "after", "edit", "alpha", "metric", "estimate [95 %]", "n"]
+    print_table(names, rows, f"{latent}, {checkpoint}, {task}, {found.pairs} pairs")
 
 
 def figure(
