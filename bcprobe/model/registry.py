@@ -32,9 +32,21 @@ def list_checkpoints() -> list[str]:
 
 
 def list_steps(folder: Path | str) -> list[int]:
-    """Frames seen at each saved step of a checkpoint's series, ascending."""
+    """Frames seen at each saved step of a checkpoint's series, ascending.
+
+    The last one may be the checkpoint itself.
+    """
     found = (Path(folder) / STEPS).glob(f"*/{CONFIG}")
-    return sorted(int(path.parent.name) for path in found if path.parent.name.isdigit())
+    steps = {int(path.parent.name) for path in found if path.parent.name.isdigit()}
+    return sorted(steps | _own_frames(Path(folder)))
+
+
+def _own_frames(folder: Path) -> set[int]:
+    """Frames that the checkpoint itself has seen, if it says so."""
+    if not (folder / CONFIG).is_file():
+        return set()
+    frames = read_card(folder).get("metadata", {}).get("frames")
+    return {frames} if isinstance(frames, int) else set()
 
 
 def find_checkpoint(name: str | Path) -> Path:
@@ -45,6 +57,8 @@ def find_checkpoint(name: str | Path) -> Path:
     base, _, step = str(name).partition("@")
     folder = _find_base(base)
     found = folder / STEPS / step if step else folder
+    if not found.is_dir() and step in map(str, _own_frames(folder)):
+        found = folder
     if not (found / CONFIG).is_file():
         known = ", ".join(str(frames) for frames in list_steps(folder)) or "none"
         what = f"no saved step '{step}'" if step else "not come to its end"

@@ -14,7 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from bcprobe.errors import InputError
 from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
-from bcprobe.model.registry import checkpoint_hash, list_checkpoints, list_steps, read_card
+from bcprobe.model.registry import (
+    checkpoint_hash,
+    find_checkpoint,
+    list_checkpoints,
+    list_steps,
+    read_card,
+)
 from bcprobe.model.transformer import ClickTransformer
 
 MakeModel = Callable[..., ClickTransformer]
@@ -228,16 +234,16 @@ def test_saved_steps_are_found_and_listed(
 ) -> None:
     for frames, step in ((1024, make_model(n_layers=1)), (64, model)):
         save_checkpoint(step, saved / "steps" / str(frames), frames=frames)
-    assert list_steps(saved) == [64, 1024]
+    assert list_steps(saved) == [64, 512, 1024]
     assert load_checkpoint("dots@1024").config.n_layers == 1
     assert load_checkpoint(f"{saved}@64").metadata == {"frames": 64}
     line = refusal("dots@65")
     assert "checkpoint 'dots' has no saved step '65'" in line
-    assert line.endswith(": 64, 1024")
+    assert line.endswith(": 64, 512, 1024")
 
 
-def test_a_checkpoint_without_steps_says_so(saved: Path) -> None:
-    assert refusal("dots@65").endswith(": none")
+def test_a_checkpoint_without_steps_is_its_own_only_step(saved: Path) -> None:
+    assert refusal("dots@65").endswith(": 512")
 
 
 def test_listing_needs_no_torch(saved: Path, shelf: Path) -> None:
@@ -249,3 +255,15 @@ def test_listing_needs_no_torch(saved: Path, shelf: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "['dots'] False"
     assert list_checkpoints() == ["dots"]
+
+
+def test_the_last_step_of_a_series_is_the_checkpoint_itself(
+    model: ClickTransformer, tmp_path: Path
+) -> None:
+    save_checkpoint(model, tmp_path / "series" / "steps" / "64", frames=64)
+    save_checkpoint(model, tmp_path / "series", frames=128)
+    assert list_steps(tmp_path / "series") == [64, 128]
+    assert find_checkpoint(f"{tmp_path / 'series'}@128") == tmp_path / "series"
+    assert find_checkpoint(f"{tmp_path / 'series'}@64").name == "64"
+    with pytest.raises(InputError, match="no saved step '32'; saved steps: 64, 128"):
+        find_checkpoint(f"{tmp_path / 'series'}@32")
