@@ -18,6 +18,7 @@ from bcprobe.figures.gallery import shown_steps
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import find_checkpoint, list_steps
 from bcprobe.probes.run import run
+from bcprobe.probes.steering import intervene
 from bcprobe.rng import split_seed
 from bcprobe.tasks import TASKS
 from bcprobe.types import Episode
@@ -86,6 +87,11 @@ def mistake_probe() -> pd.DataFrame:
     return run("mistake", POINTER, TASK).table()
 
 
+def steering() -> pd.DataFrame:
+    """Edits of the default checkpoint along the mistake direction."""
+    return intervene(POINTER, TASK).table()
+
+
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": annotator,
@@ -94,4 +100,5 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "gallery": gallery,
     "heads": heads,
     "mistake_probe": mistake_probe,
+    "steering": steering,
 }

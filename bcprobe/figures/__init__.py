@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcprobe.figures import annotator, emergence, gallery, heads, probe_layers, style
+from bcprobe.figures import annotator, emergence, gallery, heads, probe_layers, steering, style
 from bcprobe.results import read_table
 
 #: ``plot(table) -> Figure`` of every figure, by name.
@@ -19,6 +19,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "gallery": gallery.plot_screens,
     "heads": heads.plot,
     "mistake_probe": probe_layers.plot,
+    "steering": steering.plot,
 }
 
 
