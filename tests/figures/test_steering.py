@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from bcprobe.figures import steering
 from bcprobe.probes.steering import COLUMNS
@@ -27,5 +28,5 @@ def test_the_strongest_site_is_shown() -> None:
     figure = steering.plot(table)
     dose = figure.axes[0].lines[0]
     assert dose.get_xdata().tolist() == [-2, -1, 0, 1, 2]
-    assert dose.get_ydata().tolist() == [0.02, 0.06, 0.1, 0.14, 0.18]
+    assert dose.get_ydata() == pytest.approx([0.02, 0.06, 0.1, 0.14, 0.18])
     assert figure.axes[1].lines[0].get_xdata().tolist() == [1, 2]
