@@ -68,11 +68,15 @@ def evaluate(
         typer.Option(help="teacher_forced, closed_loop, forced_mistakes, copycat; default: all."),
     ] = None,
     layout: Layout = "original",
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the checkpoint's README.md from the scores.")
+    ] = False,
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """Measure a checkpoint on unseen worlds: teacher-forced, closed loop, forced mistakes."""
+    from bcprobe.evaluation.model_card import write_model_card
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run
     from bcprobe.results import write_table
@@ -88,6 +92,8 @@ def evaluate(
     )
     if out is not None:
         write_table(found.table(), out / "evaluation.parquet")
+    if card:
+        write_model_card(found)
     if json_:
         return print_json(found.as_dict())
     keys = ["section", "policy", "temperature", "kind", "metric"]

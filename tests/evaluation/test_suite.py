@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import COLUMNS
+from bcprobe.evaluation.model_card import write_model_card
 from bcprobe.evaluation.suite import SECTIONS, Evaluation, evaluate
+from bcprobe.experiments import get_experiment
+from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 
 TASK = "colored_dot_tracking"
@@ -86,3 +90,22 @@ def test_bad_input_is_one_line(
 def test_unknown_checkpoint_is_one_line() -> None:
     with pytest.raises(InputError):
         evaluate("no-such-checkpoint", [TASK], **FEW)
+
+
+def test_a_card_tells_origin_scores_and_failures(
+    tiny: ClickTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BCPROBE_CHECKPOINTS", str(tmp_path))
+    known = {"experiment": get_experiment("tiny").as_dict(), "commit": "abc", "step": 4}
+    save_checkpoint(tiny, tmp_path / "small", frames=512, seconds=7200.0, **known)
+    found = evaluate(
+        "small", [TASK], **FEW, sections=["teacher_forced", "closed_loop"], say=lambda _: None
+    )
+    text = write_model_card(found).read_text()
+    assert "frames learned from: 512 in 4 steps" in text
+    assert "time: 2.00 h; code at commit `abc`" in text
+    table = found.table()
+    chosen = (table["metric"] == "validity") & (table["kind"] == "all")
+    score = next(table[chosen & (table["policy"] == "model")].itertuples())
+    assert f"| {TASK} | {score.estimate:.3f} [{score.lower:.3f}, {score.upper:.3f}] |" in text
+    assert f"- {TASK}: alone it succeeds in 0% of the worlds" in text
