@@ -1,11 +1,23 @@
 """The virtual annotators: what is right in each task."""
 
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
+from bcprobe.annotators.exploration_classification_3d import ExplorationPolicy
+from bcprobe.annotators.neuron_tracking import NeuronPolicy
 from bcprobe.annotators.policy import Policy
+from bcprobe.annotators.road_network_construction import RoadNetworkPolicy
+from bcprobe.annotators.shape_matching import ShapeMatchingPolicy
+from bcprobe.annotators.spectral_plume_finding import PlumePolicy
 from bcprobe.errors import check_name
 
 #: One policy per task, by the task's name.
-ANNOTATORS: dict[str, Policy] = {"colored_dot_tracking": ColoredDotPolicy()}
+ANNOTATORS: dict[str, Policy] = {
+    "colored_dot_tracking": ColoredDotPolicy(),
+    "neuron_tracking": NeuronPolicy(),
+    "3d_exploration_classification": ExplorationPolicy(),
+    "spectral_plume_finding": PlumePolicy(),
+    "road_network_construction": RoadNetworkPolicy(),
+    "shape_matching": ShapeMatchingPolicy(),
+}
 
 
 def get_annotator(task: str) -> Policy:

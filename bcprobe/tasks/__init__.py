@@ -3,11 +3,26 @@
 from bcprobe.errors import check_name
 from bcprobe.tasks.base import Task
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
+from bcprobe.tasks.exploration_classification_3d import ExplorationClassification
+from bcprobe.tasks.neuron_tracking import NeuronTracking
+from bcprobe.tasks.road_network_construction import RoadNetworkConstruction
+from bcprobe.tasks.shape_matching import ShapeMatching
+from bcprobe.tasks.spectral_plume_finding import SpectralPlumeFinding
 
 #: Kept to test transfer.
 HELD_OUT_TASKS = ("shape_matching",)
 #: Every task by name, in the paper's order.
-TASKS: dict[str, Task] = {task.name: task for task in (ColoredDotTracking(),)}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        ColoredDotTracking(),
+        NeuronTracking(),
+        ExplorationClassification(),
+        SpectralPlumeFinding(),
+        RoadNetworkConstruction(),
+        ShapeMatching(),
+    )
+}
 #: Tasks of multi-task training: all but those held out.
 TRAINING_TASKS = tuple(name for name in TASKS if name not in HELD_OUT_TASKS)
 
