@@ -1,6 +1,7 @@
 """The worlds: what is asked of an annotator."""
 
 from bcprobe.errors import check_name
+from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
 from bcprobe.tasks.exploration_classification_3d import ExplorationClassification
@@ -17,6 +18,7 @@ TASKS: dict[str, Task] = {
     for task in (
         ColoredDotTracking(),
         NeuronTracking(),
+        AnimalLimbTracking(),
         ExplorationClassification(),
         SpectralPlumeFinding(),
         RoadNetworkConstruction(),
