@@ -1,5 +1,6 @@
 """The virtual annotators: what is right in each task."""
 
+from bcprobe.annotators.animal_behavioral_tracking import AnimalBehaviorPolicy
 from bcprobe.annotators.animal_limb_tracking import AnimalLimbPolicy
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
 from bcprobe.annotators.exploration_classification_3d import ExplorationPolicy
@@ -14,6 +15,7 @@ from bcprobe.errors import check_name
 ANNOTATORS: dict[str, Policy] = {
     "colored_dot_tracking": ColoredDotPolicy(),
     "animal_limb_tracking": AnimalLimbPolicy(),
+    "animal_behavioral_tracking": AnimalBehaviorPolicy(),
     "neuron_tracking": NeuronPolicy(),
     "3d_exploration_classification": ExplorationPolicy(),
     "spectral_plume_finding": PlumePolicy(),

@@ -1,6 +1,7 @@
 """The worlds: what is asked of an annotator."""
 
 from bcprobe.errors import check_name
+from bcprobe.tasks.animal_behavioral_tracking import AnimalBehavioralTracking
 from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
@@ -19,6 +20,7 @@ TASKS: dict[str, Task] = {
         ColoredDotTracking(),
         NeuronTracking(),
         AnimalLimbTracking(),
+        AnimalBehavioralTracking(),
         ExplorationClassification(),
         SpectralPlumeFinding(),
         RoadNetworkConstruction(),
