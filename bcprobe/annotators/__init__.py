@@ -4,6 +4,7 @@ from bcprobe.annotators.animal_behavioral_tracking import AnimalBehaviorPolicy
 from bcprobe.annotators.animal_limb_tracking import AnimalLimbPolicy
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
 from bcprobe.annotators.exploration_classification_3d import ExplorationPolicy
+from bcprobe.annotators.multichannel_image_alignment import AlignmentPolicy
 from bcprobe.annotators.neuron_tracking import NeuronPolicy
 from bcprobe.annotators.policy import Policy
 from bcprobe.annotators.road_network_construction import RoadNetworkPolicy
@@ -14,6 +15,7 @@ from bcprobe.errors import check_name
 #: One policy per task, by the task's name.
 ANNOTATORS: dict[str, Policy] = {
     "colored_dot_tracking": ColoredDotPolicy(),
+    "multichannel_image_alignment": AlignmentPolicy(),
     "animal_limb_tracking": AnimalLimbPolicy(),
     "animal_behavioral_tracking": AnimalBehaviorPolicy(),
     "neuron_tracking": NeuronPolicy(),

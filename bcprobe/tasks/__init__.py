@@ -6,6 +6,7 @@ from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
 from bcprobe.tasks.exploration_classification_3d import ExplorationClassification
+from bcprobe.tasks.multichannel_image_alignment import MultichannelImageAlignment
 from bcprobe.tasks.neuron_tracking import NeuronTracking
 from bcprobe.tasks.road_network_construction import RoadNetworkConstruction
 from bcprobe.tasks.shape_matching import ShapeMatching
@@ -19,6 +20,7 @@ TASKS: dict[str, Task] = {
     for task in (
         ColoredDotTracking(),
         NeuronTracking(),
+        MultichannelImageAlignment(),
         AnimalLimbTracking(),
         AnimalBehavioralTracking(),
         ExplorationClassification(),
