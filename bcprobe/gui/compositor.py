@@ -8,7 +8,9 @@ measures it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ Pixels = NDArray[np.uint8]
 _Weights = NDArray[np.uint16]
 #: Place of its top-left corner beside the point it is painted at, width, height (px), and
 #: what `blend_premultiplied` takes.
-_Sprite = tuple[int, int, int, int, _Weights, _Weights]
+Sprite = tuple[int, int, int, int, _Weights, _Weights]
 
 
 def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> Pixels:
@@ -35,7 +37,7 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     """
     if out is None:
         out = np.empty((SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
-    np.copyto(out, _base(display.base))
+    np.copyto(out, draw_base_screen(display.base))
     x, y = display.canvas
     canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
     np.copyto(canvas, images[display.image])
@@ -53,7 +55,7 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     return out
 
 
-def _paint(canvas: Pixels, x: int, y: int, sprite: _Sprite) -> None:
+def _paint(canvas: Pixels, x: int, y: int, sprite: Sprite) -> None:
     """Blend a sprite into the canvas at a canvas point, clipped to the canvas."""
     left, top, width, height, weighted, rest = sprite
     x += left
@@ -86,14 +88,14 @@ def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.int32], Pixels]:
     return pixels.astype(np.int32), inside[..., None].astype(np.uint8)
 
 
-def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> _Sprite:
+def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> Sprite:
     a = np.repeat(alpha.astype(np.uint16)[..., None], 3, axis=2)
     height, width = alpha.shape
     return left, top, width, height, color * a + np.uint16(127), 255 - a
 
 
 @lru_cache(maxsize=256)
-def _mark(kind: str, size: int, width: int, color: RGB) -> _Sprite:
+def _mark(kind: str, size: int, width: int, color: RGB) -> Sprite:
     tint, alpha = mark_sprite(kind, size, width, color)
     seen = np.flatnonzero(alpha.any(axis=0))  # as far on every side: marks are symmetric
     part = slice(seen[0], seen[-1] + 1)
@@ -102,20 +104,39 @@ def _mark(kind: str, size: int, width: int, color: RGB) -> _Sprite:
 
 
 @lru_cache(maxsize=1024)
-def _label(text: str, color: RGB) -> _Sprite:
+def _label(text: str, color: RGB) -> Sprite:
     tint, alpha = label_sprite(text, color)
     return _sprite(-(alpha.shape[1] // 2), -(alpha.shape[0] // 2), tint, alpha)
 
 
 @lru_cache(maxsize=4096)
-def _stroke(dx: int, dy: int, width: int, color: RGB) -> _Sprite:
+def _stroke(dx: int, dy: int, width: int, color: RGB) -> Sprite:
     left, top, alpha = stroke_mask(dx, dy, width)
     return _sprite(left, top, np.array(color, dtype=np.uint8), alpha)
 
 
+def sprite(key: tuple[Any, ...]) -> Sprite:
+    """Sprite of a kind (``stroke``, ``mark``, ``label`` or ``status``) and what it is made of."""
+    kind, *values = key
+    return _SPRITES[kind](*values)
+
+
+def _text(theme: str, name: str, value: str) -> Sprite:
+    color = draw_status(theme, name, value)
+    return _sprite(0, 0, color, np.full(color.shape[:2], 255, dtype=np.uint8))
+
+
+_SPRITES: dict[str, Callable[..., Sprite]] = {
+    "stroke": _stroke,
+    "mark": _mark,
+    "label": _label,
+    "status": _text,
+}
+
+
 @lru_cache(maxsize=192)
-def _base(key: str) -> Pixels:
-    """Page, panel and buttons of a screen: everything that seldom changes."""
+def draw_base_screen(key: str) -> Pixels:
+    """Page, panel and buttons of a screen, from `DisplayList.base`: uint8 [360, 480, 3]."""
     layout, buttons, states = json.loads(key)
     return draw_base(
         get_layout(layout),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.gui.compositor import compose
+from bcprobe.gui.compositor_torch import Screens
+from bcprobe.gui.packing import pack, shifted
 from bcprobe.training.groups import Recording
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -41,10 +43,16 @@ class Batch:
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def frame_buffer(rows: int, row_length: int, *, pinned: bool = False) -> Tensor:
-    """Room for a batch's frames: uint8 [row, frame, 360, 480, 3]."""
+def frame_buffer(
+    rows: int, row_length: int, *, pinned: bool = False, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Room for a batch's frames on a device: uint8 [row, frame, 360, 480, 3].
+
+    ``pinned`` is for buffers on the CPU, and of no effect elsewhere.
+    """
     shape = (rows, row_length, SCREEN_HEIGHT, SCREEN_WIDTH, 3)
-    return torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned)
+    pinned = pinned and torch.device(device).type == "cpu"
+    return torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned, device=device)
 
 
 class Tape:
@@ -52,6 +60,7 @@ class Tape:
 
     def __init__(self, recordings: Sequence[Recording]) -> None:
         self.recordings = recordings
+        self._screens: Screens | None = None
         self.starts = np.cumsum([0, *(len(made) for made in recordings)])
         self.previous = np.concatenate([made.previous for made in recordings])
         self.clicks = np.concatenate([made.clicks for made in recordings])
@@ -66,14 +75,15 @@ class Tape:
     def fill(
         self, index: NDArray[np.int64], buffer: Tensor, valid: NDArray[np.bool_] | None = None
     ) -> Batch:
-        """Batch of the frames ``index`` [row, frame] of the tape, composed into ``buffer``."""
+        """Batch of the frames ``index`` [row, frame] of the tape, composed into ``buffer``.
+
+        They are composed on the buffer's device: by NumPy on the CPU, by torch elsewhere.
+        """
         segments = self.segments(index)
-        pixels = buffer.numpy()
-        for place in np.ndindex(*index.shape):
-            segment = int(segments[place])
-            made = self.recordings[segment]
-            frame = int(index[place] - self.starts[segment])
-            compose(made.displays[frame], made.images, pixels[place])
+        if buffer.device.type == "cpu":
+            self.compose(index, buffer)
+        else:
+            self.compose_by_torch(index, buffer)
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),
             previous=torch.from_numpy(self.previous[index]),
@@ -83,3 +93,30 @@ class Tape:
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
         )
+
+    def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
+        """Compose frames of the tape into a buffer on the CPU, one by one."""
+        pixels, segments = buffer.numpy(), self.segments(index)
+        for place in np.ndindex(*index.shape):
+            segment = int(segments[place])
+            made = self.recordings[segment]
+            frame = int(index[place] - self.starts[segment])
+            compose(made.displays[frame], made.images, pixels[place])
+
+    def compose_by_torch(self, index: NDArray[np.int64], buffer: Tensor) -> None:
+        """Compose frames of the tape into a buffer on any device, all at once."""
+        if self._screens is None or self._screens.device != buffer.device:
+            self._screens = screens_of(self.recordings, buffer.device)
+        self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
+
+
+def screens_of(recordings: Sequence[Recording], device: torch.device) -> Screens:
+    """The recordings' frames, numbered from the first to the last; worlds are sent once."""
+    stacks = {id(made.images): made.images for made in recordings}
+    firsts = np.cumsum([0, *map(len, stacks.values())])
+    shift = dict(zip(stacks, firsts.tolist(), strict=False))
+    displays = [
+        shifted(display, shift[id(made.images)]) for made in recordings for display in made.displays
+    ]
+    images = [torch.from_numpy(stack.copy()).to(device) for stack in stacks.values()]
+    return Screens(pack(displays), torch.cat(images))

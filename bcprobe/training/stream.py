@@ -11,6 +11,7 @@ from multiprocessing import connection, get_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from bcprobe.errors import InputError
@@ -42,7 +43,9 @@ class Stream(Iterator[tuple[Batch, Position]]):
     number of workers nor on where the stream was entered: a stream that starts at a position
     it once gave goes on as that one did. A batch's frames are overwritten once the next batch
     but one has been asked for; keep no views. Memory holds one group in use, one group a
-    worker, and `BUFFERS` batches. ``waited`` counts the seconds spent waiting for data.
+    worker, and `BUFFERS` batches. Frames are composed on ``device``, the rest of a batch lies on
+    the CPU; frames for a GPU never exist on the host. ``waited`` counts the seconds spent
+    waiting for data.
 
     Raises `StreamError` within seconds if a worker dies.
     """
@@ -56,12 +59,13 @@ class Stream(Iterator[tuple[Batch, Position]]):
         workers: int = 1,
         start: Position = Position(),  # noqa: B008
         pinned: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.data, self.rows, self.row_length, self.start = data, rows, row_length, start
         self.waited = 0.0
         self._free: queue.Queue[Tensor] = queue.Queue()
         for _ in range(BUFFERS):
-            self._free.put(frame_buffer(rows, row_length, pinned=pinned))
+            self._free.put(frame_buffer(rows, row_length, pinned=pinned, device=device))
         self._ready: queue.Queue[tuple[Batch, Position, Tensor]] = queue.Queue()
         self._in_use: Tensor | None = None
         self._error: BaseException | None = None

@@ -50,6 +50,13 @@ def test_layouts_are_drawn_from_those_given() -> None:
     assert seen == set(data.layouts)
 
 
+def test_personas_of_a_world_work_in_layouts_of_their_own() -> None:
+    data = replace(DATA, personas=4, layouts=("original", "retro", "split"))
+    groups = [group_keys(data, group) for group in range(20)]
+    assert all(len({key.world_seed for key in keys}) == 1 for keys in groups)
+    assert sum(len({key.layout for key in keys}) > 1 for keys in groups) > 15
+
+
 def test_a_recording_is_the_episode() -> None:
     key = group_keys(DATA, 0)[1]
     made = record(key)

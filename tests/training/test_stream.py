@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import frames, generate
-from bcprobe.training.batch import Batch
-from bcprobe.training.groups import DataConfig, group_keys
+from bcprobe.training.batch import Batch, Tape, frame_buffer
+from bcprobe.training.groups import DataConfig, group_keys, make_group
 from bcprobe.training.stream import Position, Stream, StreamError
 from bcprobe.types import ACTIONS
 
@@ -127,3 +128,22 @@ def test_closing_leaves_no_process_behind() -> None:
     with Stream(DATA, ROWS, LENGTH, workers=2) as stream:
         processes = stream._pool.processes
     assert not any(process.is_alive() for process in processes)
+
+
+def test_torch_fills_a_batch_with_the_frames_of_numpy() -> None:
+    data = replace(DATA, layouts=("original", "retro", "split"), episodes=6, personas=2)
+    tape = Tape(list(make_group(data, 0)))
+    index = np.random.default_rng(0).integers(tape.starts[-1], size=(2, 30))
+    ours, theirs = frame_buffer(2, 30), frame_buffer(2, 30)
+    tape.compose(index, ours)
+    tape.compose_by_torch(index, theirs)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_composes_the_batches_of_the_cpu(reference: list) -> None:  # type: ignore[type-arg]
+    with Stream(DATA, ROWS, LENGTH, device="cuda") as stream:
+        for (expected, after), (batch, after_there) in zip(reference, stream, strict=False):
+            assert batch.frames.is_cuda
+            assert after == after_there
+            assert same(expected, plain(batch.to("cpu")))

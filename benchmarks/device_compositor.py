@@ -1,0 +1,122 @@
+"""Speed of the torch compositor on the device at hand against NumPy's on one core.
+
+Display lists and images lie on the device already; the frames stay there.
+
+    python benchmarks/device_compositor.py --out benchmarks/device_compositor.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bcprobe.files import atomic_file
+from bcprobe.gui.packing import pack
+from bcprobe.tasks import TASKS
+from bcprobe.training.batch import Tape, frame_buffer, screens_of
+from bcprobe.training.groups import DataConfig, make_group
+
+FLOOR = 1_000_000
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+def rate(work: Callable[[], object], done: int, rounds: int, device: torch.device) -> float:
+    """Median of what is done per second, warmed up, the device's work included."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    run()
+    return done / statistics.median(run() for _ in range(rounds))
+
+
+def measure(task: str, device: torch.device, frames: int, rounds: int) -> dict[str, float]:
+    """Rates of a task: frames of both compositors, plans, new display lists; bytes a list."""
+    start = time.process_time()
+    recordings = list(make_group(DataConfig((task,), ("original", "retro"), episodes=4), 0))
+    made = time.process_time() - start
+    tape, cpu = Tape(recordings), torch.device("cpu")
+    total = int(tape.starts[-1])
+    index = np.random.default_rng(0).integers(total, size=frames)
+    few = index[None, : min(64, frames)]
+    plain, out = frame_buffer(1, few.size), frame_buffer(1, frames, device=device)[0]
+    screens = screens_of(recordings, device)
+    plan = screens.plan(index)
+    displays = [display for recording in recordings for display in recording.displays]
+    return {
+        "numpy": rate(lambda: tape.compose(few, plain), few.size, rounds, cpu),
+        "torch": rate(lambda: screens.compose(plan, out), frames, rounds, device),
+        "plans": rate(lambda: screens.plan(index), frames, rounds, device),
+        "packed": rate(lambda: pack(displays), total, rounds, cpu),
+        "pickled": rate(lambda: pickle.loads(pickle.dumps(displays)), total, rounds, cpu),
+        "made": total / made,
+        "layers": len(plan.layers),
+    }
+
+
+def as_markdown(found: dict[str, Any], command: str) -> str:
+    lines = [
+        "# Compositor on a device",
+        "",
+        f"`{command}`",
+        "",
+        f"torch {torch.__version__} on {found['device']}, {found['frames']} frames at once, "
+        f"against NumPy on one core; floor on an H200: {FLOOR:,} frames/s. "
+        f"Rates are by the clock, display lists made by the process's own time, caches cold; "
+        f"{os.cpu_count()} cores with a load average of {os.getloadavg()[0]:.1f}.",
+        "",
+        "| task | layers | NumPy, frames/s | torch, frames/s | torch / NumPy | planned/s "
+        "| packed/s | pickled and read/s | display lists made/s a core |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for task, row in found["tasks"].items():
+        cells = [row["layers"], row["numpy"], row["torch"]]
+        more = [row["plans"], row["packed"], row["pickled"], row["made"]]
+        ratio = f"{row['torch'] / row['numpy']:.2f}"
+        numbers = [f"{value:,.0f}" for value in cells] + [ratio] + [f"{v:,.0f}" for v in more]
+        lines.append(f"| {task} | " + " | ".join(numbers) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--frames", type=int, help="at once; 4096 on a GPU, 64 on the CPU")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    frames = options.frames or (4096 if device.type == "cuda" else 64)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    tasks = {task: measure(task, device, frames, options.rounds) for task in options.tasks}
+    found = {"device": device_name(device), "frames": frames, "tasks": tasks}
+    text = as_markdown(found, " ".join(["python", *sys.argv]))
+    print(json.dumps(found, indent=1) if options.json else text)
+    if options.out:
+        with atomic_file(options.out) as temporary:
+            temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
