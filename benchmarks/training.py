@@ -2,17 +2,23 @@
 
 The plain one is what a tutorial would give: frames as PNG files decoded by a DataLoader,
 ``Conv2d`` on float pixels, eager scaled_dot_product_attention under a dense mask over the
-whole row. Both give the same loss, which is checked before anything is timed.
+whole row. Both give the same loss, which is checked before anything is timed. Then a step of
+each preset with its memory and MFU (nan where the device's peak is not known).
 
     python benchmarks/training.py --threads 2 --out benchmarks/training.md
+    python benchmarks/training.py --device cuda --experiment dots-nano --presets all
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,10 +38,13 @@ from torch.nn import functional as F
 from bcprobe.experiments import get_experiment
 from bcprobe.files import atomic_file
 from bcprobe.model.attention import frame_mask, rotary_table, rotate
+from bcprobe.model.config import PRESETS, get_preset
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
-from bcprobe.training.run import Run
+from bcprobe.training.flops import peak_flops, step_flops
+from bcprobe.training.loop import pick_device
+from bcprobe.training.run import MemoryFullError, Run
 from bcprobe.training.stream import Position, Stream
 
 #: Batches written as PNG files for the plain loader, which goes round and round.
@@ -85,7 +94,7 @@ class PlainClickTransformer(nn.Module):
         size = self.config.tokens_per_frame
         mask = frame_mask(segments, self.config.context)
         mask = mask.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None]
-        table = rotary_table(torch.arange(count), self.config.d_head)
+        table = rotary_table(torch.arange(count, device=x.device), self.config.d_head)
         for block in self.inner.blocks:
             x = x + self._attend(block.attn, block.ln1(x), table, mask)
             x = x + block.mlp(block.ln2(x))
@@ -136,9 +145,9 @@ def endless(loader: Any) -> Iterator[Any]:
         yield from loader
 
 
-def plain_steps(experiment: Experiment, rows: PngRows) -> Iterator[Step]:
+def plain_steps(experiment: Experiment, rows: PngRows, device: torch.device) -> Iterator[Step]:
     torch.manual_seed(0)
-    model = PlainClickTransformer(ClickTransformer(experiment.model))
+    model = PlainClickTransformer(ClickTransformer(experiment.model)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=experiment.lr)
     loader = torch.utils.data.DataLoader(
         rows, batch_size=experiment.rows, shuffle=True, num_workers=1, persistent_workers=True
@@ -148,22 +157,31 @@ def plain_steps(experiment: Experiment, rows: PngRows) -> Iterator[Step]:
         began, used = time.perf_counter(), time.process_time()
         frames, previous, targets, segments = next(batches)
         waited = time.perf_counter() - began
-        loss = -model(frames, previous, segments).click_log_prob(targets).mean()
+        inputs = (part.to(device) for part in (frames, previous, segments))
+        loss = -model(*inputs).click_log_prob(targets.to(device)).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), experiment.grad_clip)
         optimizer.step()
+        finish(device)
         yield Step(time.perf_counter() - began, waited, time.process_time() - used)
 
 
-def our_steps(experiment: Experiment) -> Iterator[Step]:
-    run = Run(experiment, torch.device("cpu"))
-    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def our_steps(experiment: Experiment, device: torch.device, workers: int = 1) -> Iterator[Step]:
+    run, rows, length = Run(experiment, device), experiment.rows, experiment.row_length
+    with Stream(experiment.data, rows, length, workers=workers, device=device) as stream:
         while True:
             began, used, before = time.perf_counter(), time.process_time(), stream.waited
             batch, after = next(stream)
             waited = stream.waited - before
             run.learn(batch, after, waited)
+            finish(device)
             yield Step(time.perf_counter() - began, waited, time.process_time() - used)
 
 
@@ -219,7 +237,68 @@ def profile(experiment: Experiment, batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def measure(name: str, threads: int, steps: int, rounds: int) -> dict[str, Any]:
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def measure_preset(
+    name: str, batch: Batch, experiment: Experiment, device: torch.device, steps: int
+) -> dict[str, Any]:
+    """Speed, MFU and peak memory of a preset's step on one batch that is already there."""
+    plan = replace(experiment, model=get_preset(name))
+    run = Run(plan, device)
+    batch = batch.to(device)
+    try:
+        run.learn(batch, Position(), 0.0)
+        run.learn(batch, Position(), 0.0)
+        finish(device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            run.learn(batch, Position(), 0.0)
+        finish(device)
+    except MemoryFullError as error:
+        return {"preset": name, "error": str(error)}
+    taken = (time.perf_counter() - began) / steps
+    frames, peak = plan.batch_frames, peak_flops(device_name(device))
+    return {
+        "preset": name,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "frames_per_second": frames / taken,
+        "mfu": step_flops(plan.model, frames) / taken / peak,
+        "memory": torch.cuda.max_memory_allocated() if device.type == "cuda" else resident(),
+    }
+
+
+def resident() -> float:
+    """Largest memory this process has held, bytes; on Linux it is counted in KiB."""
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each preset in a process of its own, so that each has its own peak of memory."""
+    found = []
+    for name in list(PRESETS) if options.presets == ["all"] else options.presets:
+        command = [sys.executable, __file__, "--one-preset", name, "--device", options.device]
+        command += ["--threads", str(options.threads), "--steps", str(options.steps)]
+        command += ["--experiment", options.experiment]
+        done = subprocess.run(command, capture_output=True, text=True)
+        failed = {"preset": name, "error": (done.stderr.strip() or "killed").splitlines()[-1]}
+        found.append(failed if done.returncode else json.loads(done.stdout))
+    return found
+
+
+def one_preset(options: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(options.threads)
+    experiment = replace(get_experiment(options.experiment), frames=1 << 30)
+    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+        batch, _ = next(stream)
+        device = pick_device(options.device)
+        return measure_preset(options.one_preset, batch, experiment, device, options.steps)
+
+
+def measure(
+    name: str, threads: int, steps: int, rounds: int, device: torch.device, workers: int
+) -> dict[str, Any]:
     torch.set_num_threads(threads)
     experiment = replace(get_experiment(name), frames=1 << 30)
     with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
@@ -229,8 +308,8 @@ def measure(name: str, threads: int, steps: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(experiment, Path(folder))
         sides: dict[str, Callable[[], Iterator[Step]]] = {
-            "ours": lambda: our_steps(experiment),
-            "plain": lambda: plain_steps(experiment, rows),
+            "ours": lambda: our_steps(experiment, device, workers),
+            "plain": lambda: plain_steps(experiment, rows, device),
         }
         times: dict[str, list[Step]] = {side: [] for side in sides}
         for _ in range(rounds):
@@ -243,7 +322,10 @@ def measure(name: str, threads: int, steps: int, rounds: int) -> dict[str, Any]:
         "threads": threads,
         "steps": steps * rounds,
         "torch": torch.__version__,
-        "processor": processor(),
+        "processor": device_name(device),
+        "mfu": found["ours"]["frames_per_second"]
+        * step_flops(experiment.model, 1)
+        / peak_flops(device_name(device)),
         "largest_difference_nats": difference,
         **found,
         "speedup": found["ours"]["frames_per_second"] / found["plain"]["frames_per_second"],
@@ -271,7 +353,7 @@ def as_markdown(found: dict[str, Any]) -> str:
         "",
         f"`{command}`",
         "",
-        f"{found['processor']}, {found['threads']} threads and one data worker, "
+        f"{found['processor']}, {found['threads']} threads, "
         f"torch {found['torch']}; batches of {found['batch'][0]} rows of {found['batch'][1]} "
         f"frames; {found['steps']} steps each, in turns; the two networks agree within "
         f"{found['largest_difference_nats']:.0e} nats.",
@@ -288,7 +370,7 @@ def as_markdown(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"Speed-up: {found['speedup']:.2f} by the clock, {found['speedup_processor']:.2f} by "
-        "processor time of the training process.",
+        f"processor time of the training process. MFU {share(found['mfu'])}.",
         "",
         "Where our step's time goes (torch.profiler, self time):",
         "",
@@ -299,7 +381,23 @@ def as_markdown(found: dict[str, Any]) -> str:
         lines.append(
             f"| `{row['operator']}` | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']} |"
         )
+    if found["presets"]:
+        lines += ["", "| preset | parameters, M | frames/s | MFU | peak memory, GB |"]
+        lines += ["|---|---|---|---|---|", *map(preset_line, found["presets"])]
     return "\n".join(lines) + "\n"
+
+
+def share(value: float) -> str:
+    return "nan" if math.isnan(value) else f"{value:.1%}"
+
+
+def preset_line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"| {row['preset']} | | {row['error']} | | |"
+    return (
+        f"| {row['preset']} | {row['parameters'] / 1e6:.1f} | {row['frames_per_second']:.1f} "
+        f"| {share(row['mfu'])} | {row['memory'] / 1e9:.2f} |"
+    )
 
 
 def main() -> None:
@@ -308,10 +406,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="timed steps in a round")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--presets", nargs="*", default=["nano"], help="or all")
+    parser.add_argument("--one-preset", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    found = measure(options.experiment, options.threads, options.steps, options.rounds)
+    if options.one_preset:
+        return print(json.dumps(one_preset(options)))
+    device = pick_device(options.device)
+    found = measure(
+        options.experiment, options.threads, options.steps, options.rounds, device, options.workers
+    )
+    found["presets"] = measure_presets(options)
     text = as_markdown(found)
     print(json.dumps(found, indent=1) if options.json else text)
     if options.out:

@@ -2,6 +2,7 @@
 
 from bcprobe.annotators.animal_behavioral_tracking import AnimalBehaviorPolicy
 from bcprobe.annotators.animal_limb_tracking import AnimalLimbPolicy
+from bcprobe.annotators.cell_lineage_tracking import CellLineagePolicy
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
 from bcprobe.annotators.exploration_classification_3d import ExplorationPolicy
 from bcprobe.annotators.multichannel_image_alignment import AlignmentPolicy
@@ -15,6 +16,7 @@ from bcprobe.errors import check_name
 #: One policy per task, by the task's name.
 ANNOTATORS: dict[str, Policy] = {
     "colored_dot_tracking": ColoredDotPolicy(),
+    "cell_lineage_tracking": CellLineagePolicy(),
     "multichannel_image_alignment": AlignmentPolicy(),
     "animal_limb_tracking": AnimalLimbPolicy(),
     "animal_behavioral_tracking": AnimalBehaviorPolicy(),

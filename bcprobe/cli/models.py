@@ -29,6 +29,10 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that make episodes.")] = 1,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
+    accumulation: Annotated[
+        int | None, typer.Option(help="Parts of a step, one after another; more need less memory.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="none, tensorboard or wandb.")] = "none",
     seed: Annotated[int | None, typer.Option(help="Seed of data and weights.", min=0)] = None,
     json_: Json = False,
 ) -> None:
@@ -52,6 +56,8 @@ def train(
         device=device,
         workers=at_least_one("--workers", workers),
         threads=threads,
+        accumulation=accumulation,
+        log=log,
     )
     if json_:
         return print_json({"out": str(folder), "experiment": experiment})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformer_lens.hook_points import HookPoint
 
 from bcprobe.model.config import ClickTransformerConfig
 
 ROTARY_BASE = 100.0
+#: Tokens of a frame from which the block mask of FlexAttention is exact: its tile's side.
+FLEX_TOKENS = 128
 
 
 def rotary_table(frames: Tensor, d_head: int) -> tuple[Tensor, Tensor]:
@@ -39,11 +43,51 @@ def frame_mask(segments: Tensor, context: int) -> Tensor:
     return window & (segments[:, :, None] == segments[:, None, :])
 
 
-class Band:
-    """The window as a band: frames in chunks of ``context``, each with the chunk before it.
+class Window(Protocol):
+    """The frames each frame attends to: built once a forward pass, shared by all layers."""
 
-    Built once per forward pass and shared by all layers.
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Mixed values, all [batch, frame, token, head, d_head]."""
+        ...
+
+
+def make_window(segments: Tensor, context: int, tokens: int) -> Window:
+    """`Blocks` in a compiled pass on CUDA over frames of `FLEX_TOKENS` tokens, else a `Band`."""
+    if torch.compiler.is_compiling() and segments.is_cuda and tokens == FLEX_TOKENS:
+        return Blocks(segments, context, tokens)
+    return Band(segments, context, tokens)
+
+
+class Blocks:
+    """The window as blocks of a frame by a frame, each wholly seen or not at all.
+
+    For FlexAttention: no score is masked one by one. Uncompiled it computes every score.
     """
+
+    def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
+        allowed = frame_mask(segments, context)
+        self.tokens = tokens
+        seen = allowed.sum(-1, dtype=torch.int32)[:, None]  # (batch, 1, frame)
+        order = allowed.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
+        order = order.to(torch.int32)[:, None]  # (batch, 1, frame, frame)
+        self.mask = BlockMask.from_kv_blocks(
+            torch.zeros_like(seen),
+            order,
+            seen,
+            order,
+            BLOCK_SIZE=tokens,
+            mask_mod=lambda b, h, query, key: allowed[b, query // tokens, key // tokens],
+        )
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Window`."""
+        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
+        z = flex_attention(q, k, v, block_mask=self.mask)  # (batch, head, frame * token, d)
+        return z.transpose(1, 2).unflatten(1, (-1, self.tokens))
+
+
+class Band:
+    """The window as a band: frames in chunks of ``context``, each with the chunk before it."""
 
     def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
         self.count = segments.shape[1]
@@ -59,6 +103,13 @@ class Band:
         mask = allowed[:, query[:, :, None], key[:, None, :]]  # (batch, chunk, context, 2 context)
         mask = mask.repeat_interleave(tokens, 2).repeat_interleave(tokens, 3)
         self.mask = mask.flatten(0, 1)[:, None]  # (batch * chunk, 1, query token, key token)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """See `Window`."""
+        z = F.scaled_dot_product_attention(
+            self.queries(q), self.keys(k), self.keys(v), attn_mask=self.mask
+        )
+        return self.back(z, len(q))
 
     def queries(self, x: Tensor) -> Tensor:
         """[batch, frame, token, head, d] to [batch * chunk, head, context * token, d]."""
@@ -107,7 +158,7 @@ class Attention(nn.Module):
     """Multi-head attention with TransformerLens's hook names; time is rotary over frames.
 
     While a hook stands on ``hook_attn_scores`` or ``hook_pattern`` the whole pattern is
-    computed; otherwise scaled_dot_product_attention runs on the band of the window.
+    computed; otherwise the window's own attention runs.
     """
 
     def __init__(self, config: ClickTransformerConfig) -> None:
@@ -120,17 +171,14 @@ class Attention(nn.Module):
         self.hook_z = HookPoint()
 
     def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], band: Band, segments: Tensor
+        self, x: Tensor, table: tuple[Tensor, Tensor], window: Window, segments: Tensor
     ) -> Tensor:
         """Attend within windows: [batch, frame * token, d_model] to the same."""
         q, k, v = self._project(x, table)
         if self._explicit():
             z = self._whole(q, k, v, segments)
         else:
-            z = F.scaled_dot_product_attention(
-                band.queries(q), band.keys(k), band.keys(v), attn_mask=band.mask
-            )
-            z = band.back(z, len(x)).flatten(1, 2)  # (batch, frame * token, head, d_head)
+            z = window.attend(q, k, v).flatten(1, 2)  # (batch, frame * token, head, d_head)
         return self.out(self.hook_z(z).flatten(-2))
 
     def step(self, x: Tensor, table: tuple[Tensor, Tensor], ring: KeyValues) -> Tensor:

@@ -10,7 +10,7 @@ from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 SCHEMA_VERSION = 1
 HEADS = ("pointer", "independent")
-ENCODERS = ("patch",)
+ENCODERS = ("patch", "dinov2")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class ClickTransformerConfig:
     ``d_model`` channels. ``context`` is the number of frames a frame attends to, itself
     included. A frame's tokens are its patches row by row, the previous click, the
     registers, and last [cls].
+
+    The ``dinov2`` encoder takes only the grid and width from ``stem``; ``encoder_weights`` is
+    a hub id or a local folder.
     """
 
     d_model: int = 128
@@ -33,6 +36,7 @@ class ClickTransformerConfig:
     context: int = 6
     head: str = "pointer"
     encoder: str = "patch"
+    encoder_weights: str = "facebook/dinov2-small"
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

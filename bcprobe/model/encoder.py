@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcprobe.model.config import ClickTransformerConfig
+from bcprobe.model.dino import DinoEncoder
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 Size = tuple[int, int]
@@ -63,9 +64,9 @@ class _PixelStage(torch.autograd.Function):
         ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor, block: Size, then: Size
     ) -> Tensor:
         """[n, rows, columns, block * channels] of uint8 frames [n, 3, 360, 480]."""
-        parts = []
+        parts, dtype = [], _product_dtype(weight)
         for some in frames.split(_few(frames)):
-            x = _pixel_blocks(some, *block).to(weight.dtype)
+            x = _pixel_blocks(some, *block).to(dtype)
             parts.append(_blocks(F.linear(x, weight, bias).relu_(), *then))
         out = torch.cat(parts)
         ctx.save_for_backward(frames, out)
@@ -84,6 +85,12 @@ class _PixelStage(torch.autograd.Function):
             weight.addmm_(g.T, x)
             bias.add_(g.sum(0))
         return None, weight, bias, None, None
+
+
+def _product_dtype(weight: Tensor) -> torch.dtype:
+    """Type in which matrix products run here; bfloat16 holds the pixels' 0-255 exactly."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 def _few(frames: Tensor) -> int:
@@ -142,7 +149,7 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
-        self.patches = PatchEncoder(config)
+        self.patches = DinoEncoder(config) if config.encoder == "dinov2" else PatchEncoder(config)
         self.click = ClickEncoder(config.d_model)
         self.extra = nn.Parameter(0.02 * torch.randn(config.n_registers + 1, config.d_model))
 

@@ -44,7 +44,11 @@ class ClickDistribution(Protocol):
 
 
 def check_clicks(xy: Tensor) -> None:
-    """Raise ``ValueError`` for clicks off the screen."""
+    """Raise ``ValueError`` for clicks off the screen; a GPU, not waited for, stops with its own."""
+    if xy.is_cuda or torch.compiler.is_compiling():
+        size = xy.new_tensor([SCREEN_WIDTH, SCREEN_HEIGHT])
+        torch._assert_async(((xy >= 0) & (xy < size)).all())
+        return
     low, high = xy.amin(dim=tuple(range(xy.ndim - 1))), xy.amax(dim=tuple(range(xy.ndim - 1)))
     if low.min() < 0 or high[0] >= SCREEN_WIDTH or high[1] >= SCREEN_HEIGHT:
         raise ValueError(f"click off the {SCREEN_WIDTH} x {SCREEN_HEIGHT} screen")

@@ -12,7 +12,7 @@ from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from bcprobe.errors import InputError, check_name
-from bcprobe.model.attention import Attention, Band, KeyValues, rotary_table
+from bcprobe.model.attention import Attention, KeyValues, make_window, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
 from bcprobe.model.heads import IndependentClicks, PointerClicks, make_head
@@ -105,12 +105,17 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     def _initialise(self) -> None:
         """Normal weights by fan-in; residual outputs scaled down by depth."""
         for name, module in self.named_modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.weight.requires_grad:
                 into_stream = name.endswith((".attn.out", ".mlp.out"))
                 scale = (2 * self.config.n_layers) ** -0.5 if into_stream else 1.0
                 nn.init.normal_(module.weight, std=scale * module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    @property
+    def hooked(self) -> bool:
+        """Whether a hook is set. A compiled pass would skip it silently: run eagerly then."""
+        return any(point.has_hooks() for point in self.hook_dict.values())
 
     @property
     def device(self) -> torch.device:
@@ -134,9 +139,9 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
             segments = torch.zeros(batch, count, dtype=torch.long, device=frames.device)
         x = self.hook_embed(self.encoder(frames, previous).flatten(1, 2))  # (batch, pos, d)
         table = rotary_table(torch.arange(count, device=x.device), self.config.d_head)
-        band = Band(segments, self.config.context, self.config.tokens_per_frame)
+        window = make_window(segments, self.config.context, self.config.tokens_per_frame)
         for block in self.blocks:
-            x = block(x, lambda attention, h: attention(h, table, band, segments))
+            x = block(x, lambda attention, h: attention(h, table, window, segments))
         return self.read(x)
 
     def read(self, residual: Tensor) -> Clicks:

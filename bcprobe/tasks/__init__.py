@@ -4,6 +4,7 @@ from bcprobe.errors import check_name
 from bcprobe.tasks.animal_behavioral_tracking import AnimalBehavioralTracking
 from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
+from bcprobe.tasks.cell_lineage_tracking import CellLineageTracking
 from bcprobe.tasks.colored_dot_tracking import ColoredDotTracking
 from bcprobe.tasks.exploration_classification_3d import ExplorationClassification
 from bcprobe.tasks.multichannel_image_alignment import MultichannelImageAlignment
@@ -20,6 +21,7 @@ TASKS: dict[str, Task] = {
     for task in (
         ColoredDotTracking(),
         NeuronTracking(),
+        CellLineageTracking(),
         MultichannelImageAlignment(),
         AnimalLimbTracking(),
         AnimalBehavioralTracking(),

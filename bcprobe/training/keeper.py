@@ -19,7 +19,7 @@ WINDOW = 100
 
 
 class Keeper:
-    """Validates and saves a run when it is due.
+    """Validates and saves a run when it is due; does nothing but in the main process.
 
     ``seconds`` is the time between two saves of the state for resuming.
     """
@@ -28,11 +28,14 @@ class Keeper:
         self.run, self.folder, self.seconds = run, folder, seconds
         self.to_save = saved_frames(run.experiment)
         self.to_validate = validated_frames(run.experiment)
-        self.validation = Validation(run.experiment)
+        self.main = run.processes.main
+        self.validation = Validation(run.experiment) if self.main else None
         self.saved_at = time.monotonic()
 
     def look(self) -> None:
         """Do what is due at the run's present step."""
+        if not self.main:
+            return
         run = self.run
         seen = run.validation.rows and run.validation.rows[-1][1] == run.frames
         if run.frames in self.to_validate and not seen:
@@ -48,13 +51,15 @@ class Keeper:
         """Add a row to the validation table."""
         run = self.run
         run.note()
-        found = self.validation.measure(run.model)
+        found = self.validation.measure(run.model) if self.validation else {}
         run.validation.append(
             {"step": run.step, "frames": run.frames, "seconds": run.seconds, **found}
         )
 
     def save(self) -> None:
         """Write the state for resuming, then the tables."""
+        if not self.main:
+            return
         save_state(self.folder, self.run.state())
         tables = {"training": self.run.training, "validation": self.run.validation}
         for name, table in tables.items():

@@ -1,11 +1,12 @@
-"""The training loop, on the CPU or one GPU."""
+"""The training loop: on the CPU, on one GPU, or in many processes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import torch
 from bcprobe.errors import InputError
 from bcprobe.training.config import Experiment
 from bcprobe.training.keeper import Keeper, write_checkpoint
+from bcprobe.training.logs import Follower, check_log, open_log
+from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.progress import Progress
 from bcprobe.training.run import Run
 from bcprobe.training.saving import claim_folder, load_state
@@ -31,12 +34,19 @@ def train(
     threads: int | None = None,
     save_seconds: float = 300.0,
     progress: bool = True,
+    accumulation: int | None = None,
+    log: str = "none",
 ) -> Path:
     """Train to the end and return the folder of the final checkpoint.
 
     ``frames`` changes the run's length. ``workers`` processes make episodes; ``threads`` is
     torch's number on the CPU (None: what it is, or what the run began with; others add floats
     up in another order). ``save_seconds`` is the time between two saved states.
+    ``accumulation`` is the number of parts in which a step's rows are worked through (None: 1,
+    or what the run began with). ``log`` is one of `bcprobe.training.logs.LOGS`.
+
+    Started by ``accelerate launch``, the processes share each batch's rows; only the main one
+    writes.
 
     The folder gets the checkpoint, ``training.parquet`` and ``validation.parquet``, saved
     steps under ``steps/`` and the state for resuming under ``resume/``. A resumed run ends, on
@@ -49,71 +59,92 @@ def train(
     folder = Path(folder)
     if frames is not None:
         experiment = replace(experiment, frames=frames)
-    for name, number in (("workers", workers), ("threads", threads)):
+    counts = {"workers": workers, "threads": threads, "accumulation": accumulation}
+    for name, number in counts.items():
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}; it must be 1 or more")
+    check_log(log)
     on = pick_device(device)
-    claim_folder(folder, experiment, resume=resume)
-    run = _open_run(experiment, folder, on, threads)
+    processes = join_processes(on)
+    processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
+    run = _open_run(experiment, folder, on, processes, threads, accumulation)
     if run.finished and (folder / "config.json").exists():
         return folder
-    keeper = Keeper(run, folder, save_seconds)
-    with Progress(run, shown=progress) as bar, _interruption() as interrupted:
-        _loop(run, keeper, bar, workers, interrupted)
-    write_checkpoint(run, folder)
+    sends = open_log(log if processes.main else "none", folder, experiment.name)
+    with (
+        closing(sends),
+        Progress(run, shown=progress and processes.main) as bar,
+        _interruption() as interrupted,
+    ):
+        follower = Follower(sends, {"train": run.training, "validation": run.validation})
+        _loop(run, Keeper(run, folder, save_seconds), bar, follower, workers, interrupted)
+    processes.main_first(lambda: write_checkpoint(run, folder))
     return folder
 
 
 def _open_run(
-    experiment: Experiment, folder: Path, device: torch.device, threads: int | None
+    experiment: Experiment,
+    folder: Path,
+    device: torch.device,
+    processes: Processes,
+    threads: int | None,
+    accumulation: int | None,
 ) -> Run:
     """The run where it was left off, or a new one."""
     saved = load_state(folder)
-    if threads is None and saved is not None:
-        threads = int(saved.values["threads"])
+    values = {} if saved is None else saved.values
+    threads = threads or values.get("threads")
     if threads is not None:
-        torch.set_num_threads(threads)
-    run = Run(experiment, device)
+        torch.set_num_threads(int(threads))
+    run = Run(experiment, device, processes, accumulation or values.get("accumulation", 1))
     if saved is not None:
         run.restore(saved)
     return run
 
 
 def _loop(
-    run: Run, keeper: Keeper, bar: Progress, workers: int, interrupted: threading.Event
+    run: Run,
+    keeper: Keeper,
+    bar: Progress,
+    follower: Follower,
+    workers: int,
+    interrupted: threading.Event,
 ) -> None:
     data, rows, length = run.experiment.data, run.experiment.rows, run.experiment.row_length
-    pinned = run.device.type == "cuda"
-    with Stream(data, rows, length, workers=workers, start=run.position, pinned=pinned) as stream:
+    start, device = run.position, run.device
+    with Stream(data, rows, length, workers=workers, start=start, device=device) as stream:
         keeper.look()
         while not run.finished:
             _learn(run, stream, keeper)
             keeper.look()
             bar.show()
-            if interrupted.is_set():
+            follower.look()
+            if run.processes.highest(interrupted.is_set()):
                 keeper.save()
                 raise KeyboardInterrupt
     keeper.save()
 
 
 def _learn(run: Run, stream: Stream, keeper: Keeper) -> None:
-    """Take a batch and learn from it; if there is none, save before saying so."""
-    waited = stream.waited
+    """Take a batch and learn from it; if a process has none, all save before saying so."""
+    waited, failure = stream.waited, None
     try:
         batch, after = next(stream)
-    except StreamError:
+    except StreamError as error:
+        failure = error
+    if run.processes.highest(failure is not None):
         keeper.save()
-        raise
+        raise failure or StreamError("a data worker of another process died")
     run.learn(batch, after, stream.waited - waited)
 
 
 def pick_device(name: str) -> torch.device:
-    """Device of that name; ``auto`` is the GPU if there is one.
+    """Device of that name; ``auto`` is the GPU if there is one, each process's own if launched.
 
     Raises `InputError` for a device that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -122,6 +153,8 @@ def pick_device(name: str) -> torch.device:
         raise InputError(f"unknown device '{name}'; use auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"no device '{name}' here; use cpu")
+    if name == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
 
 

@@ -49,8 +49,8 @@ class Table:
 
 def nll_by_action(nll: Tensor, batch: Batch) -> Tensor:
     """Mean NLL of the valid frames, then of each kind of action: float [1 + action]."""
-    weight = batch.valid.to(nll.dtype).flatten()
-    kinds = batch.actions.flatten().long()
+    weight = batch.valid.to(nll.device, nll.dtype).flatten()
+    kinds = batch.actions.to(nll.device).flatten().long()
     size = len(ACTIONS)
     sums = torch.zeros(size, device=nll.device).index_add(0, kinds, nll.flatten().float() * weight)
     counts = torch.zeros(size, device=nll.device).index_add(0, kinds, weight.float())

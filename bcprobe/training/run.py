@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,9 @@ from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
 from bcprobe.training.metrics import TRAINING_COLUMNS, Table, nll_by_action
 from bcprobe.training.optim import make_optimizers, schedule, set_rate
+from bcprobe.training.processes import Processes
 from bcprobe.training.saving import SavedState, optimizer_tensors, restore_optimizers
+from bcprobe.training.step import Forward, check_parts, parts
 from bcprobe.training.stream import Position
 from bcprobe.training.validation import VALIDATION_COLUMNS
 from bcprobe.types import ACTIONS
@@ -28,18 +29,38 @@ class DivergedError(InputError):
     """The loss or the gradient is no longer a number."""
 
 
+#: What the messages of an allocation that failed hold.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class MemoryFullError(InputError):
+    """A step does not fit into the device's memory."""
+
+
 class Run:
     """Everything that changes while training, and nothing else.
+
+    A step's batch is shared by ``processes``; each works through its rows in ``accumulation``
+    equal parts, one after another, and steps once. Either number changes the order in which
+    floats are added, nothing else.
 
     ``frames`` and ``step`` count what has been learned from; ``position`` is where the
     stream goes on; ``seconds`` is the time trained so far, over all sittings.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        device: torch.device,
+        processes: Processes = Processes(),  # noqa: B008
+        accumulation: int = 1,
+    ) -> None:
+        check_parts(experiment.rows, processes.count, accumulation)
         torch.manual_seed(experiment.model_seed)
         self.experiment, self.device = experiment, device
+        self.processes, self.accumulation = processes, accumulation
         self.model = ClickTransformer(experiment.model).to(device)
-        self.forward: Any = torch.compile(self.model) if device.type == "cuda" else self.model
+        self.forward = Forward(self.model, processes)
         self.optimizers = make_optimizers(self.model, experiment)
         self.weights = action_weights(experiment).to(device)
         self.step = self.frames = 0
@@ -58,13 +79,12 @@ class Run:
         """One optimizer step. ``waited`` is the time its data kept it waiting, in seconds.
 
         Raises `DivergedError` if loss or gradient is not finite (looked at every step on the CPU,
-        every `NOTE_EVERY` steps elsewhere).
+        every `NOTE_EVERY` steps elsewhere), `MemoryFullError` if the step does not fit.
         """
         began = time.perf_counter()
-        batch = batch.to(self.device)
         factor = schedule(self.frames + self.experiment.batch_frames, self.experiment)
         set_rate(self.optimizers, factor)
-        nll = self._backward(batch)
+        nll = self._fitting_backward(batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.grad_clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -72,7 +92,7 @@ class Run:
         self.step, self.position = self.step + 1, after
         self.frames += self.experiment.batch_frames
         row = {"step": self.step, "frames": self.frames, "lr": factor * self.experiment.lr}
-        measured = torch.cat([norm.detach()[None], nll_by_action(nll, batch)])
+        measured = torch.cat([norm.detach()[None], nll_by_action(nll, batch).to(self.device)])
         self._pending.append((row, measured))
         taken = time.perf_counter() - began + waited
         self.seconds += taken
@@ -84,15 +104,31 @@ class Run:
         if self.device.type == "cpu" or len(self._pending) == NOTE_EVERY:
             self.note()
 
+    def _fitting_backward(self, batch: Batch) -> Tensor:
+        try:
+            return self._backward(batch)
+        except RuntimeError as error:
+            if not any(part in str(error) for part in _NO_MEMORY):
+                raise
+            plan = self.experiment
+            raise MemoryFullError(
+                f"out of memory on {self.device}: raise accumulation (now {self.accumulation}), or "
+                f"lower rows (now {plan.rows}) or row_length (now {plan.row_length}); "
+                "the last saved state is good"
+            ) from error
+
     def _backward(self, batch: Batch) -> Tensor:
         """NLL of each frame [row, frame], after the gradients of its weighted mean."""
-        cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
-            clicks = self.forward(batch.frames, batch.previous, batch.segments)
-            nll: Tensor = -clicks.click_log_prob(batch.targets)
-        weight = self.weights[batch.actions.long()] * batch.valid
-        ((nll * weight).sum() / weight.sum()).backward()
-        return nll.detach()
+        weight = self.weights[batch.actions.to(self.device).long()] * batch.valid.to(self.device)
+        total, own = weight.sum() / self.processes.count, self.processes.rows(len(weight))
+        found: list[Tensor] = []
+        for part in parts(batch, own, self.accumulation, self.device):
+            with self.forward.alone(len(found) + 1 < self.accumulation):
+                nll = self.forward(part)
+                rows = weight[own].split(len(nll))[len(found)]
+                ((nll * rows).sum() / total).backward()
+            found.append(nll.detach())
+        return self.processes.gather(torch.cat(found))
 
     def note(self) -> None:
         """Move pending measurements into the table. Raises `DivergedError` if one is not finite."""
@@ -132,6 +168,7 @@ class Run:
                 "seconds": self.seconds,
                 "position": list(self.position),
                 "threads": torch.get_num_threads(),
+                "accumulation": self.accumulation,
                 "torch": torch.__version__,
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
+from bcprobe.model.config import config_from_dict
 from bcprobe.training.config import Experiment
 
 EXPERIMENT_FILE = "experiment.json"
@@ -49,10 +51,11 @@ def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
 
 def _read_experiment(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text()))
+        found = dict(json.loads(path.read_text()))
+        return found | {"model": config_from_dict(found["model"]).as_dict()}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read '{path}': {error}") from error
 
 
@@ -84,9 +87,19 @@ def save_state(folder: Path, state: SavedState) -> None:
     tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}
     with atomic_file(folder / STATE_FILE) as temporary:
         try:
-            save_file(tensors, temporary, metadata={_KEY: json.dumps(state.values)})
+            values = json.dumps(state.values)
+            save_file(tensors, temporary, metadata={_KEY: values, "hash": _digest(tensors)})
         except SafetensorError as error:
             raise OSError(0, str(error)) from error
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of all names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_state(folder: Path) -> SavedState | None:
@@ -97,7 +110,10 @@ def load_state(folder: Path) -> SavedState | None:
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads(file.metadata()[_KEY])
-            return SavedState({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if file.metadata().get("hash", _digest(tensors)) != _digest(tensors):
+                raise ValueError("its hash is wrong")
+            return SavedState(tensors, values)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"cannot resume from '{path}': {error}") from error
 

@@ -21,47 +21,71 @@ from bcprobe.training import run as run_module
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import pick_device, train
-from bcprobe.training.run import DivergedError, Run
+from bcprobe.training.run import DivergedError, MemoryFullError, Run
 from bcprobe.training.saving import SavedState, load_state
 from bcprobe.training.stream import Stream, StreamError
 
-#: Trains in another process, which kills itself in the middle of its eleventh step.
+#: Moments at which a run is killed, one after another: just after the n-th call of a function.
+MOMENTS = [
+    ("run", "nll_by_action", 3),  # between two steps' savings
+    ("saving", "save_file", 3),  # the state is written and not yet in its place
+    ("keeper", "write_table", 3),  # the state is in its place, one table is not
+    ("keeper", "save_checkpoint", 1),  # a saved step of the series
+]
+#: Trains in processes that kill themselves, each going on where the last was killed.
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from dataclasses import replace
-from bcprobe.experiments import tiny
-from bcprobe.training.loop import train
-from bcprobe.training.run import Run
 
-def main():
-    backward = Run._backward
+def die_after(module, name, count):
+    function, calls = getattr(module, name), []
 
-    def deadly(self, batch):
-        nll = backward(self, batch)
-        if self.step == 10:
+    def deadly(*args, **options):
+        result = function(*args, **options)
+        calls.append(None)
+        if len(calls) == count:
             os.kill(os.getpid(), signal.SIGKILL)
-        return nll
+        return result
 
-    Run._backward = deadly
+    setattr(module, name, deadly)
+
+def main():  # imports here: the data workers, which load this file, go without torch
+    from importlib import import_module
+    from bcprobe.experiments import tiny
+    from bcprobe.training.loop import train
+    import torch
+
+    torch.set_num_threads(1)
     quick = replace(tiny(), frames=256, first_save=128, validate_every=1 << 20)
-    train(quick, sys.argv[1], threads=1, save_seconds=0.0, progress=False)
+    for number, (module, name, count) in enumerate(json.loads(sys.argv[2])):
+        child = os.fork()
+        if not child:
+            die_after(import_module("bcprobe.training." + module), name, count)
+            options = {"threads": 1, "save_seconds": 0.0, "progress": False, "device": "cpu"}
+            train(quick, sys.argv[1], resume=number > 0, **options)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status))
 
 if __name__ == "__main__":
     main()
 """
 
 
-def train_and_be_killed(folder: Path) -> subprocess.CompletedProcess[str]:
+def train_and_be_killed(folder: Path) -> list[int]:
+    """Exit codes of the processes that trained."""
     script = folder.with_suffix(".py")
     script.write_text(KILLED)
     root = Path(run_module.__file__).parents[2]
-    return subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+    ended = subprocess.run(
+        [sys.executable, str(script), str(folder), json.dumps(MOMENTS)],
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
+    assert ended.returncode == 0, ended.stderr
+    return [int(code) for code in ended.stdout.split()]
 
 
 def go(experiment: Experiment, folder: Path, **options: object) -> Path:
@@ -107,14 +131,12 @@ def test_the_loss_falls(whole: Path) -> None:
     assert validation["loss"].iloc[-1] < validation["loss"].iloc[0] - 0.5
 
 
-def test_a_run_killed_and_resumed_is_the_run_never_killed(
+def test_a_run_killed_again_and_again_is_the_run_never_killed(
     whole: Path, quick: Experiment, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    ended = train_and_be_killed(folder)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    saved = state_of(folder)
-    assert saved.values["step"] == 10
+    assert train_and_be_killed(folder) == [-signal.SIGKILL] * len(MOMENTS)
+    assert 0 < state_of(folder).values["step"] < 16
     go(quick, folder, resume=True, workers=2)
     theirs, ours = state_of(whole).tensors, state_of(folder).tensors
     assert theirs.keys() == ours.keys()
@@ -166,6 +188,30 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     saved = state_of(tmp_path / "run")
     assert saved.values["step"] == 6
     assert all(torch.isfinite(t).all() for t in saved.part("model").values())
+
+
+def test_a_step_that_does_not_fit_names_the_settings_to_change(
+    quick: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Run, batch: Batch) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Run, "_backward", full)
+    with pytest.raises(
+        MemoryFullError, match=r"raise accumulation \(now 1\), or lower rows \(now 2\)"
+    ):
+        go(quick, tmp_path / "run")
+
+
+def test_an_error_of_another_kind_is_not_called_a_lack_of_memory(
+    quick: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Run, batch: Batch) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Run, "_backward", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        go(quick, tmp_path / "run")
 
 
 def test_a_dead_worker_ends_the_run_with_its_state_saved(

@@ -84,3 +84,12 @@ def test_folders_that_cannot_be_had_are_refused(tmp_path: Path, quick: Experimen
     with pytest.raises(InputError, match="cannot write"):
         claim_folder(tmp_path / "thesis.tex" / "run", quick, resume=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_flipped_byte_in_the_state_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path, state(1))
+    content = bytearray((tmp_path / STATE_FILE).read_bytes())
+    content[-100] ^= 1
+    (tmp_path / STATE_FILE).write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot resume from .*: its hash is wrong"):
+        load_state(tmp_path)

@@ -1,0 +1,78 @@
+"""The forward pass of a training step: compiled on a GPU, shared among processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bcprobe.errors import InputError
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.training.batch import Batch
+from bcprobe.training.processes import Processes
+
+
+class ClickLoss(nn.Module):
+    """NLL of the recorded clicks under a model."""
+
+    def __init__(self, model: ClickTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, frames: Tensor, previous: Tensor, segments: Tensor, targets: Tensor
+    ) -> Tensor:
+        """NLL [row, frame] in nats, of inputs shaped as in `Batch`."""
+        nll: Tensor = -self.model(frames, previous, segments).click_log_prob(targets)
+        return nll
+
+
+class Forward:
+    """NLL of a batch's rows, ready for the backward pass.
+
+    bfloat16 and compiled on CUDA, eager elsewhere and while a hook is set; the gradients of
+    several processes are averaged.
+    """
+
+    def __init__(self, model: ClickTransformer, processes: Processes) -> None:
+        self.model, self.cuda = model, model.device.type == "cuda"
+        loss: Any = ClickLoss(model)
+        loss = torch.compile(loss) if self.cuda else loss
+        self.loss = DistributedDataParallel(loss) if processes.count > 1 else loss
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """NLL [row, frame] in nats."""
+        eager = self.cuda and self.model.hooked
+        with (
+            torch.compiler.set_stance("force_eager") if eager else nullcontext(),
+            torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.cuda),
+        ):
+            nll: Tensor = self.loss(batch.frames, batch.previous, batch.segments, batch.targets)
+        return nll
+
+    def alone(self, alone: bool) -> AbstractContextManager[None]:
+        """Context in which gradients stay in this process, if ``alone``."""
+        several = isinstance(self.loss, DistributedDataParallel)
+        return self.loss.no_sync() if alone and several else nullcontext()
+
+
+def parts(batch: Batch, rows: slice, number: int, device: torch.device) -> Iterator[Batch]:
+    """A batch's ``rows`` in so many equal parts, one after another on the device."""
+    size = (rows.stop - rows.start) // number
+    for start in range(rows.start, rows.stop, size):
+        chosen = {f.name: getattr(batch, f.name)[start : start + size] for f in fields(Batch)}
+        yield Batch(**chosen).to(device)
+
+
+def check_parts(rows: int, count: int, accumulation: int) -> None:
+    """Raise `InputError` unless ``rows`` divide among processes and parts of a step."""
+    if rows % (count * accumulation):
+        raise InputError(
+            f"{rows} rows do not divide among {count} processes of {accumulation} parts; "
+            "change accumulation or the number of processes"
+        )

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from bcprobe.experiments import tiny
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.training.step import ClickLoss
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    yield
+    torch._dynamo.reset()
+
+
+def inputs() -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (2, 4, 360, 480, 3), generator=generator, dtype=torch.uint8)
+    clicks = torch.randint(0, 360, (2, 4, 2), generator=generator)
+    segments = torch.tensor([[0, 0, 1, 1], [2, 2, 2, 2]])
+    return frames.permute(0, 1, 4, 2, 3), clicks, segments, clicks.flip(1)
+
+
+def loss() -> ClickLoss:
+    torch.manual_seed(0)
+    return ClickLoss(ClickTransformer(replace(tiny().model, n_layers=1)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_step_compiles_into_one_graph_that_learns_the_same() -> None:
+    module = loss()
+    results = []
+    for run in (module, torch.compile(module, backend="aot_eager", fullgraph=True)):
+        module.zero_grad()
+        nll = run(*inputs())
+        nll.sum().backward()
+        results.append([nll.detach(), *(p.grad.clone() for p in module.parameters())])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hook_set_after_compiling_is_seen_when_run_eagerly() -> None:
+    module = loss()
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        before = compiled(*inputs())
+        assert not module.model.hooked
+        module.model.add_hook("hook_embed", lambda value, hook: value * 0)
+        assert module.model.hooked
+        with torch.compiler.set_stance("force_eager"):
+            assert not torch.equal(compiled(*inputs()), before)
+
+
+def test_in_bfloat16_the_loss_is_nearly_the_same() -> None:
+    module = loss()
+    with torch.no_grad():
+        exact = module(*inputs())
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = module(*inputs())
+    torch.testing.assert_close(rough.float(), exact, atol=0.3, rtol=0)
