@@ -61,11 +61,11 @@ def _origin(card: Mapping[str, Any], steps: list[int]) -> Iterator[str]:
     data = plan["data"]
     shape = f"{model['n_layers']} layers of width {model['d_model']}, {model['head']} head"
     yield f"A ClickTransformer ({shape}, {model['context']} frames of context), weights in bf16.\n"
-    yield f"- experiment `{plan['name']}`: {', '.join(data['tasks'])}; layouts "
-    layouts = ", ".join(data["layouts"])
-    yield f"  {layouts}; difficulty {data['difficulty']}; data seed {data['seed']}"
+    yield f"- experiment `{plan['name']}`, data seed {data['seed']}, difficulty {data['difficulty']}"
+    yield f"- tasks: {', '.join(data['tasks'])}; layouts: {', '.join(data['layouts'])}"
     yield f"- frames learned from: {known['frames']:,} in {known['step']:,} steps"
-    yield f"- time: {known['seconds'] / 3600:.2f} h; code at commit `{known['commit']}`"
+    code = f"; code at commit `{known['commit']}`" if known.get("commit") else ""
+    yield f"- time: {known['seconds'] / 3600:.2f} h{code}"
     yield f"- saved steps (`NAME@FRAMES`): {', '.join(map(str, steps))}"
     yield "- the annotators' mistakes are in the data; no step of any test world was trained on"
 
