@@ -61,7 +61,8 @@ def _origin(card: Mapping[str, Any], steps: list[int]) -> Iterator[str]:
     data = plan["data"]
     shape = f"{model['n_layers']} layers of width {model['d_model']}, {model['head']} head"
     yield f"A ClickTransformer ({shape}, {model['context']} frames of context), weights in bf16.\n"
-    yield f"- experiment `{plan['name']}`, data seed {data['seed']}, difficulty {data['difficulty']}"
+    seed, hard = data["seed"], data["difficulty"]
+    yield f"- experiment `{plan['name']}`, data seed {seed}, difficulty {hard}"
     yield f"- tasks: {', '.join(data['tasks'])}; layouts: {', '.join(data['layouts'])}"
     yield f"- frames learned from: {known['frames']:,} in {known['step']:,} steps"
     code = f"; code at commit `{known['commit']}`" if known.get("commit") else ""
