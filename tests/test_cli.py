@@ -112,3 +112,29 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_debug_shows_the_traceback(bcprobe) -> None:
     _, _, err = bcprobe("show", "nothing", "--debug")
     assert "Traceback" in err
+
+
+def test_generate_takes_a_volume_of_your_own(bcprobe, tmp_path: Path) -> None:
+    import numpy as np
+
+    from bcprobe.episodes.record import frames
+    from bcprobe.episodes.store import read_episodes
+    from bcprobe.errors import InputError
+
+    labels = np.zeros((12, 80, 80), dtype=np.uint16)
+    labels[:, 20:60, 25:65] = 7
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", rng.integers(0, 255, labels.shape, dtype=np.uint8))
+    np.savez(tmp_path / "labels.npz", labels)
+    own = ("--images", tmp_path / "images.npz", "--labels", tmp_path / "labels.npz")
+    code, _, err = bcprobe("generate", "--task", "neuron_tracking", *own, "--episodes", 2,
+                           "--out", tmp_path / "d", "--json")  # fmt: skip
+    assert code == 0, err
+    episodes = read_episodes(tmp_path / "d")
+    assert all(e.outcome.success and e.difficulty == "own data" for e in episodes)
+    with pytest.raises(InputError, match="give its world"):
+        next(frames(episodes[0]))
+    for wrong in (own[:2], ("--task", "shape_matching", *own)):
+        code, _, err = bcprobe("generate", *wrong, "--out", tmp_path / "no")
+        assert (code, err.count("\n")) == (2, 1)
+    assert not (tmp_path / "no").exists()

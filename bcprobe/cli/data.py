@@ -86,6 +86,15 @@ def generate(
     episodes: Annotated[int, typer.Option(help="How many of each task.")] = 100,
     layout: Layout = "original",
     difficulty: Difficulty = "default",
+    images: Annotated[
+        Path | None, typer.Option(help="Your own image stack (TIFF, NPZ) for neuron_tracking.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Its instance labels, a stack of the same shape.")
+    ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register the sections of your stack first.")
+    ] = False,
     minari: Annotated[
         str | None, typer.Option(help="Make a Minari dataset of that name too, with pixels.")
     ] = None,
@@ -98,11 +107,17 @@ def generate(
     from bcprobe.episodes.store import write_episodes
 
     count = at_least_one("--episodes", episodes)
-    wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
-    made = [
-        make(name, world, layout=layout, difficulty=difficulty, hash_frames=True)
-        for name, world in progress(wanted, "episodes")
-    ]
+    shown: dict[str, Any] = {"layout": layout, "hash_frames": True}
+    if images is not None or labels is not None:
+        worlds = _own_worlds(task, images, labels, register)
+        made = [
+            make("neuron_tracking", i % len(worlds), annotator_seed=seed + i,
+                 world=worlds[i % len(worlds)], **shown)
+            for i in progress(range(count), "episodes")
+        ]  # fmt: skip
+    else:
+        wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
+        made = [make(*one, difficulty=difficulty, **shown) for one in progress(wanted, "episodes")]
     write_episodes(made, out)
     write_card(made, out)
     if minari is not None:
@@ -111,6 +126,19 @@ def generate(
     if json_:
         return print_json({"out": str(out), "episodes": len(made), "steps": steps})
     typer.echo(f"{out}: {len(made)} episodes, {steps} steps")
+
+
+def _own_worlds(
+    task: list[str] | None, images: Path | None, labels: Path | None, register: bool
+) -> tuple[Any, ...]:
+    """Worlds of a user's own volume. Raises `InputError` if half of it is missing."""
+    from bcprobe.tasks.volumes import volume_worlds
+
+    if images is None or labels is None:
+        raise InputError("your own volume takes both --images and --labels")
+    if task_names(task, ("neuron_tracking",)) != ["neuron_tracking"]:
+        raise InputError("your own volume is for --task neuron_tracking")
+    return volume_worlds(images, labels, register=register)
 
 
 def stats(

@@ -16,9 +16,12 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.gui.display import DisplayList
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
+from bcprobe.tasks.base import World
 from bcprobe.types import GENERATOR_VERSION, Episode, Step
 
 MAX_STEPS = 300
+#: Difficulty of episodes whose world comes from a user's own data and not from a seed.
+OWN_DATA = "own data"
 
 
 def open_world(
@@ -46,14 +49,20 @@ def generate(
     max_steps: int = MAX_STEPS,
     hash_frames: bool = False,
     watch: Callable[[Simulator], None] | None = None,
+    world: World | None = None,
 ) -> Episode:
     """Episode worked by the virtual annotator.
 
-    ``annotator_seed`` (the world's seed if None) draws the persona and its clicks.
+    ``annotator_seed`` (the world's seed if None) draws the persona and its clicks. ``world``
+    is one that no seed draws, from a user's own data: ``world_seed`` is then its number, and
+    the episode's difficulty is `OWN_DATA`.
     ``watch(simulator)`` is called before each click. ``hash_frames`` fills ``frame_hash``,
     which costs composing every frame.
     """
-    simulator = open_world(task, world_seed, layout, difficulty)
+    if world is None:
+        simulator = open_world(task, world_seed, layout, difficulty)
+    else:
+        simulator, difficulty = Simulator(get_task(task), world, layout), OWN_DATA
     annotator_seed = world_seed if annotator_seed is None else annotator_seed
     rng = generator("annotator", task, annotator_seed)
     persona = draw_persona(get_annotator(task).habits, rng)
@@ -110,26 +119,32 @@ def work(
     ]
 
 
-def replay(episode: Episode) -> Iterator[tuple[Simulator, Step]]:
+def replay(episode: Episode, world: World | None = None) -> Iterator[tuple[Simulator, Step]]:
     """The simulator before each click, with the step about to be made.
 
-    The simulator is one object that moves on; read it before the next item. Raises
-    `InputError` if the episode came from another generator version.
+    The simulator is one object that moves on; read it before the next item. ``world`` is the
+    episode's, where it came from a user's own data. Raises `InputError` if it is needed and
+    not given, or if the episode came from another generator version.
     """
     if episode.generator_version != GENERATOR_VERSION:
         raise InputError(
             f"episode of generator version {episode.generator_version}; this is "
             f"{GENERATOR_VERSION}: generate it again"
         )
-    simulator = open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
+    if world is not None:
+        simulator = Simulator(get_task(episode.task), world, episode.layout)
+    elif episode.difficulty == OWN_DATA:
+        raise InputError(f"episode of '{episode.task}' on data of one's own: give its world")
+    else:
+        simulator = open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
     for step in episode.steps:
         yield simulator, step
         simulator.click(step.click)
 
 
-def frames(episode: Episode) -> Iterator[NDArray[np.uint8]]:
-    """The screen before each click: uint8 [360, 480, 3], as many as steps."""
-    for simulator, _ in replay(episode):
+def frames(episode: Episode, world: World | None = None) -> Iterator[NDArray[np.uint8]]:
+    """The screen before each click: uint8 [360, 480, 3], as many as steps; see `replay`."""
+    for simulator, _ in replay(episode, world):
         yield simulator.screen()
 
 
