@@ -29,6 +29,8 @@ LAST = FRAMES - 1
 PLAY_BACK, CHECK = 0.96, 0.3
 #: A mistaken marker lies between these distances (px) from the end, in tiles of this side.
 MISTAKE_RANGE, TILE = (15, 34), 4
+#: Ways to check a marker before it is undone: the frame before and back, the frame after.
+LOOKS: tuple[Plan, ...] = (("-t", "+t"), ("+t",))
 
 
 class AnimalBehaviorPolicy:
@@ -48,7 +50,7 @@ class AnimalBehaviorPolicy:
     ) -> tuple[Option, ...]:
         """Deal with a mistake first, then with a plan, then with the work left."""
         if mistake_kind(world, state):
-            return correct(TASK, world, state, memory, persona, [("-t", "+t"), ("+t", "-t")])
+            return correct(TASK, world, state, memory, persona, LOOKS)
         memory = replace(memory, alarmed=False)
         planned = follow(TASK, world, state, memory)
         if planned:

@@ -30,6 +30,8 @@ LAST = FRAMES - 1
 PLAY_BACK, CHECK = 0.96, 0.3
 #: A mistaken mark lies between these distances (px) from the keypoint, in tiles of this side.
 MISTAKE_RANGE, TILE = (12, 30), 4
+#: Ways to check a mark before it is undone: the frame before and back, the frame after.
+LOOKS: tuple[Plan, ...] = (("-t", "+t"), ("+t",))
 
 
 class AnimalLimbPolicy:
@@ -38,7 +40,7 @@ class AnimalLimbPolicy:
     Memory's stages are ``fresh``, ``back`` (playing back), ``work`` and ``checked``.
     """
 
-    habits = Habits()
+    habits = Habits(mistaken=0.42)
 
     def begin(self) -> Memory:
         """Nothing seen yet."""
@@ -49,7 +51,7 @@ class AnimalLimbPolicy:
     ) -> tuple[Option, ...]:
         """Deal with a mistake first, then with a plan, then with the work left."""
         if mistake_kind(world, state):
-            return correct(TASK, world, state, memory, persona, _looks(state))
+            return correct(TASK, world, state, memory, persona, LOOKS)
         memory = replace(memory, alarmed=False)
         planned = follow(TASK, world, state, memory)
         if planned:
@@ -94,7 +96,11 @@ class AnimalLimbPolicy:
         if state.tab != keypoint:
             return (press(KEYPOINTS[keypoint], memory),)
         x, y = (float(v) for v in world.keypoints[t, keypoint])
-        return put(Point(x, y, persona.jitter), memory, persona, _mistakes(world, t, keypoint))
+        aim, wrong = Point(x, y, persona.jitter), _mistakes(world, t, keypoint)
+        if "identity" not in wrong:
+            return put(aim, memory, persona, wrong)
+        swap = {"identity": wrong["identity"]}  # head and tail have no other side: make up for it
+        return (*put(aim, memory, persona, wrong, 0.5), *put(aim, memory, persona, swap, 0.5))
 
 
 def work_left(state: State) -> tuple[int, int] | None:
@@ -105,11 +111,6 @@ def work_left(state: State) -> tuple[int, int] | None:
             if (t, keypoint) not in placed:
                 return t, keypoint
     return None
-
-
-def _looks(state: State) -> list[Plan]:
-    """Ways to check a mark: the frame before or after, and back."""
-    return [("-t", "+t"), ("+t", "-t")]
 
 
 def _mistakes(world: World, t: int, keypoint: int) -> dict[str, Target]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,12 @@ class World:
     arena: Arena
     ends: NDArray[np.float64]
 
+    @cached_property
+    def truth(self) -> list[list[list[list[float]]]]:
+        """The ends as plain numbers, ``truth[t][mouse][end]`` = [x, y]."""
+        found: list[list[list[list[float]]]] = self.ends.tolist()
+        return found
+
 
 @dataclass(frozen=True)
 class State:
@@ -80,13 +87,13 @@ class State:
 
 def is_right(world: World, t: int, mouse: int, end: int, x: int, y: int) -> bool:
     """Whether a point lies within `TOLERANCE` px of an end of a mouse."""
-    truth = world.ends[t, mouse, end]
+    truth = world.truth[t][mouse][end]
     return math.hypot(truth[0] - x, truth[1] - y) <= TOLERANCE
 
 
 def right_marks(world: World, state: State) -> int:
     """How many markers stand right."""
-    return sum(is_right(world, *key, *point) for key, point in state.placed().items())
+    return _judge(world, state.marks)[0]
 
 
 def mistake_kind(world: World, state: State) -> str:
@@ -94,12 +101,21 @@ def mistake_kind(world: World, state: State) -> str:
 
     Empty if no marker is wrong.
     """
-    kind = ""
-    for (t, mouse, end), (x, y) in state.placed().items():
-        if not is_right(world, t, mouse, end, x, y):
-            near = np.hypot(*(world.ends[t] - (x, y)).reshape(-1, 2).T)
-            kind = "identity" if near.min() <= TOLERANCE else "spatial"
-    return kind
+    return _judge(world, state.marks)[1]
+
+
+@lru_cache(maxsize=16)
+def _judge(world: World, marks: tuple[Marker, ...]) -> tuple[int, str]:
+    """How many markers stand right, and the kind of the last wrong one."""
+    right, kind = 0, ""
+    for (t, mouse, end), (x, y) in State(marks=marks).placed().items():
+        if is_right(world, t, mouse, end, x, y):
+            right += 1
+            continue
+        ends = (point for animal in world.truth[t] for point in animal)
+        swapped = any(math.dist(point, (x, y)) <= TOLERANCE for point in ends)
+        kind = "identity" if swapped else "spatial"
+    return right, kind
 
 
 class AnimalBehavioralTracking:

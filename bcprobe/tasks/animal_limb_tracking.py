@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,12 @@ class World:
     scenery: Scenery
     keypoints: NDArray[np.float64]
 
+    @cached_property
+    def truth(self) -> list[list[list[float]]]:
+        """The keypoints as plain numbers, ``truth[t][keypoint]`` = [x, y]."""
+        found: list[list[list[float]]] = self.keypoints.tolist()
+        return found
+
 
 @dataclass(frozen=True)
 class State:
@@ -73,13 +80,13 @@ class State:
 
 def is_right(world: World, t: int, keypoint: int, x: int, y: int) -> bool:
     """Whether a mark lies within `TOLERANCE` px of its keypoint."""
-    truth = world.keypoints[t, keypoint]
+    truth = world.truth[t][keypoint]
     return math.hypot(truth[0] - x, truth[1] - y) <= TOLERANCE
 
 
 def right_marks(world: World, state: State) -> int:
     """How many keypoints stand right."""
-    return sum(is_right(world, t, k, x, y) for (t, k), (x, y) in state.placed().items())
+    return _judge(world, state.marks)[0]
 
 
 def mistake_kind(world: World, state: State) -> str:
@@ -87,13 +94,21 @@ def mistake_kind(world: World, state: State) -> str:
 
     Empty if no mark is wrong.
     """
-    kind = ""
-    for (t, keypoint), (x, y) in state.placed().items():
-        if not is_right(world, t, keypoint, x, y):
-            other = OTHER_SIDE.get(keypoint)
-            swapped = other is not None and is_right(world, t, other, x, y)
-            kind = "identity" if swapped else "spatial"
-    return kind
+    return _judge(world, state.marks)[1]
+
+
+@lru_cache(maxsize=16)
+def _judge(world: World, marks: tuple[tuple[int, int, int, int], ...]) -> tuple[int, str]:
+    """How many keypoints stand right, and the kind of the last wrong one."""
+    right, kind = 0, ""
+    for (t, keypoint), (x, y) in State(marks=marks).placed().items():
+        if is_right(world, t, keypoint, x, y):
+            right += 1
+            continue
+        other = OTHER_SIDE.get(keypoint)
+        swapped = other is not None and is_right(world, t, other, x, y)
+        kind = "identity" if swapped else "spatial"
+    return right, kind
 
 
 class AnimalLimbTracking:
@@ -241,7 +256,7 @@ def _faint(colour: RGB) -> RGB:
 def _keypoints(walk: Walk, t: int) -> NDArray[np.float64]:
     """Head, tail base and the four paws of a frame: float [6, 2]."""
     bones = skeleton(walk, t)
-    hind_near, front_near, hind_far, front_far = bones.legs[:, 2]
+    hind_near, front_near, hind_far, front_far = bones.legs[:, 3]
     fronts, hinds = (front_far, front_near), (hind_far, hind_near)
     if walk.facing < 0:  # its left side is the near one
         fronts, hinds = fronts[::-1], hinds[::-1]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.tasks.animals import Pixels, capsule, chain, finish, grain, mottle
+from bcprobe.tasks.animals import Pixels, capsule, finish, flesh, fur, grain, limb, mottle
 
 FRAMES = 5
 #: Nose to tail base, px.
@@ -95,20 +96,24 @@ class Arena:
 def draw_frame(mice: Mice, arena: Arena, frame: int) -> NDArray[np.uint8]:
     """A video frame: uint8 [256, 256, 3]."""
     floor = np.array(FLOORS[arena.floor], dtype=float)
-    canvas = _background(arena, floor)
+    canvas = _background(arena).copy()
     coat = floor + arena.contrast * (np.array(COATS[arena.coat], dtype=float) - floor)
     for mouse in range(mice.count):
         nose, tail = mice.noses[frame, mouse], mice.tails[frame, mouse]
         _draw_mouse(canvas, nose, tail, float(mice.bends[frame, mouse]), coat)
+    canvas += (arena.grain * grain(((arena.offset[0] + 41 * frame) % 256, arena.offset[1])))[
+        ..., None
+    ]
+    return finish(canvas)
+
+
+@lru_cache(maxsize=2)
+def _background(arena: Arena) -> Pixels:
+    """The empty arena, float32 [256, 256, 3]: litter on a floor within walls."""
+    canvas = np.empty((256, 256, 3), dtype=np.float32)
+    canvas[:] = FLOORS[arena.floor]
+    canvas += 5 * mottle(arena.offset)[..., None]
     canvas *= 1 + 0.03 * grain((arena.offset[1], arena.offset[0]))[..., None]
-    noise = grain(((arena.offset[0] + 41 * frame) % 256, arena.offset[1]))
-    return finish(canvas + arena.grain * noise[..., None])
-
-
-def _background(arena: Arena, floor: Point) -> Pixels:
-    canvas = np.empty((256, 256, 3))
-    canvas[:] = floor
-    canvas += 5.0 * mottle(arena.offset)[..., None]
     edge = np.minimum(np.arange(256), 255 - np.arange(256))
     depth = np.minimum(edge[:, None], edge[None, :])[..., None]
     canvas *= np.where(depth < 7, 0.45, np.clip(0.82 + (depth - 7) / 90, 0.82, 1.03))
@@ -126,18 +131,23 @@ def _draw_mouse(canvas: Pixels, nose: Point, tail: Point, bend: float, coat: Poi
         """A point so far along the body (0 tail base, 1 nose) and so many px to its side."""
         return tail + share * (nose - tail) + (side + 4 * share * (1 - share) * bend) * aside
 
-    capsule(canvas, at(0.12) + 3, at(0.7) + 3, (11, 8), (20, 18, 16), flat=True, opacity=0.28)
-    curve = [at(-0.22 * k, 5 * math.sin(0.9 * k) * math.copysign(1, bend)) for k in range(6)]
-    chain(canvas, curve, (2.4, 0.9), coat * 0.55 + (92, 66, 60))
+    hair = fur(round(float(nose[0])), round(float(nose[1])), 0.045)
+    for grow in (14, 11.5, 9):
+        capsule(canvas, at(0.15) + 3.5, at(0.75) + 3.5, (grow, 0.7 * grow), (20, 18, 16),
+                flat=True, opacity=0.13)  # fmt: skip
+    curl = [at(0.04 - 0.2 * k, 5 * math.sin(0.9 * k) * math.copysign(1, bend)) for k in range(7)]
+    skin = coat * 0.4 + (118, 84, 78)
+    feet = [
+        limb([at(back, wide * side), at(back + 0.1, (wide + 1.5) * side)], (2.6, 1.9))
+        for side in (-1, 1)
+        for back, wide in ((0.2, 10.0), (0.66, 7.5))
+    ]
+    flesh(canvas, [limb(curl, np.linspace(2.7, 0.8, 7)), *feet], skin, hair)
+    body = [at(s) for s in (0.02, 0.14, 0.32, 0.5, 0.64, 0.76, 0.88, 0.97)]
+    flesh(canvas, [limb(body, (5.5, 9.4, 11.2, 10, 8, 7.2, 4.8, 2.3))], coat, hair)
+    ears = [limb([at(0.7, 6.4 * k), at(0.68, 7.4 * k)], (3.9, 3.5), lift=2.0) for k in (-1, 1)]
+    flesh(canvas, ears, coat * 0.66 + (66, 44, 42), hair)
     for side in (-1, 1):
-        capsule(canvas, at(0.18, 9 * side), at(0.26, 11 * side), (2.6, 1.8), coat * 0.8)
-        capsule(canvas, at(0.6, 7 * side), at(0.68, 9 * side), (2.2, 1.5), coat * 0.8)
-    capsule(canvas, at(0.2), at(0.5), (11, 9.5), coat)
-    capsule(canvas, at(0.5), at(0.74), (9.5, 6.8), coat)
-    capsule(canvas, at(0.74), at(0.97), (6.8, 2.6), coat)
-    for side in (-1, 1):
-        ear = at(0.72, 6.2 * side)
-        capsule(canvas, ear, ear, (3.9, 3.9), coat * 0.62 + (70, 46, 44))
-        eye = at(0.87, 3.4 * side)
-        capsule(canvas, eye, eye, (1.1, 1.1), (14, 12, 12), flat=True)
-    capsule(canvas, at(0.985), at(1.0), (1.6, 1.6), (190, 128, 124), flat=True)
+        eye = at(0.86, 3.6 * side)
+        capsule(canvas, eye, eye, (1.3, 1.3), (14, 12, 12), flat=True)
+    capsule(canvas, at(0.985), at(1.0), (1.6, 1.6), (196, 132, 128), flat=True)

@@ -8,7 +8,7 @@ import pytest
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
 from bcprobe.tasks.animal_limb_tracking import KEYPOINTS, TOLERANCE, State, World
-from bcprobe.tasks.walking_animal import FRAMES, GROUND, STANCE, skeleton
+from bcprobe.tasks.walking_animal import FRAMES, GROUND, PHASES, STANCE, skeleton
 
 TASK = get_task("animal_limb_tracking")
 
@@ -25,10 +25,38 @@ def put(world: World, state: State, keypoint: int, at: int | None = None) -> Sta
 @pytest.mark.parametrize("seed", range(4))
 def test_feet_stand_on_the_ground_for_their_share_of_a_stride(seed: int) -> None:
     walk = sample(seed).walk
-    heights = np.array([GROUND - skeleton(walk, t).legs[:2, 2, 1] for t in range(FRAMES)])
+    heights = np.array([GROUND - skeleton(walk, t).legs[:2, 3, 1] for t in range(FRAMES)])
     phases = (walk.phase + walk.cadence * np.arange(FRAMES)[:, None] + (0.0, 0.25)) % 1
     assert np.allclose(heights[phases < STANCE], 0)
     assert (heights[(phases > STANCE + 0.05) & (phases < 0.95)] > 1).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_standing_feet_do_not_slide(seed: int) -> None:
+    walk = sample(seed).walk
+    paws = np.stack([skeleton(walk, t).legs[:, 3, 0] for t in range(FRAMES)])
+    phases = (walk.phase + walk.cadence * np.arange(FRAMES)[:, None] + PHASES) % 1
+    standing = (phases[:-1] < phases[1:]) & (phases[1:] < STANCE)
+    assert standing.any()
+    assert np.allclose(np.diff(paws, axis=0)[standing], 0)
+
+
+def test_far_paws_are_darker_than_near_ones() -> None:
+    for seed in range(6):
+        world = sample(seed, "easy")
+        frames = TASK.images(world).astype(float).mean(axis=-1)
+        near, far = (3, 2) if world.walk.facing > 0 else (2, 3)
+        grey = {
+            k: [frames[t, y, x] for t, (x, y) in enumerate(_shins(world, k))] for k in (near, far)
+        }
+        assert np.median(grey[near]) > np.median(grey[far]) + 10
+
+
+def _shins(world: World, keypoint: int) -> list[tuple[int, int]]:
+    """A pixel of each frame a little above a front paw."""
+    leg = 1 if (world.walk.facing > 0) == (keypoint == 3) else 3
+    joints = [skeleton(world.walk, t).legs[leg] for t in range(FRAMES)]
+    return [tuple(np.rint(0.4 * j[2] + 0.6 * j[3]).astype(int)) for j in joints]
 
 
 def test_the_near_side_is_the_animal_s_right_when_it_faces_right() -> None:
@@ -37,8 +65,8 @@ def test_the_near_side_is_the_animal_s_right_when_it_faces_right() -> None:
     for world in worlds:
         near, far = (3, 2) if world.walk.facing > 0 else (2, 3)
         bones = skeleton(world.walk, 0)
-        assert np.array_equal(world.keypoints[0, near], bones.legs[1, 2])
-        assert np.array_equal(world.keypoints[0, far], bones.legs[3, 2])
+        assert np.array_equal(world.keypoints[0, near], bones.legs[1, 3])
+        assert np.array_equal(world.keypoints[0, far], bones.legs[3, 3])
 
 
 def test_all_keypoints_stay_in_the_picture() -> None:
