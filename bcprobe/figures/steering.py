@@ -24,7 +24,7 @@ def plot(table: pd.DataFrame) -> Figure:
     ``table`` is that of `bcprobe.probes.steering.Intervention`; upper row: twins with the
     placement right, lower row: with it wrong.
     """
-    figure = new_figure(height=3.6)
+    figure = new_figure(height=4.0)
     axes = figure.subplots(2, 2, sharey="row")
     undo = table[table["metric"] == "p_undo"]
     site = _strongest(undo)
@@ -36,8 +36,9 @@ def plot(table: pd.DataFrame) -> Figure:
         line[0].set_title(title, loc="left")
     axes[1, 0].set_xlabel("dose (separations of the means)")
     axes[1, 1].set_xlabel("layers passed")
-    axes[0, 0].legend(handlelength=1)
-    axes[1, 1].legend(handlelength=1)
+    for column, place in ((0, "outside lower left"), (1, "outside lower right")):
+        handles, labels = axes[1, column].get_legend_handles_labels()
+        figure.legend(handles, labels, loc=place, handlelength=1)
     return figure
 
 
