@@ -20,11 +20,13 @@ from bcprobe.probes.latents import label_table
 from bcprobe.rng import split_seed
 
 # %% [markdown]
-# The episode comes from the test split, so the model has never seen this world.
+# The episodes come from the test split, so the model has never seen these worlds. This is the
+# first in which the annotator makes a mistake.
 
 # %%
 model = load_checkpoint("dots-nano")
-episode = generate("colored_dot_tracking", split_seed("test", 4))
+episodes = (generate("colored_dot_tracking", split_seed("test", i)) for i in range(99))
+episode = next(e for e in episodes if any(step.undo_next for step in e.steps))
 clicks, cache = model.run_with_cache(*as_tensors(episode))
 labels = label_table([episode])
 labels[["step", "action", "phase", "position", "progress", "mistake"]].tail()

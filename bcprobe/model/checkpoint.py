@@ -80,6 +80,9 @@ def _shards(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> ClickTransformer:
     """Model of a checkpoint, in float32 and evaluation mode; ``.metadata`` and ``.folder`` set.
 
+    Its weights are frozen, so that outputs and activations convert to NumPy as they are; call
+    ``model.requires_grad_()`` to train it further.
+
     ``name`` is a name in `checkpoint_folder`, a path, a hub id, or any of them with
     ``@FRAMES`` for a saved step. Raises `InputError` for unknown names and damaged files.
     """
@@ -91,7 +94,7 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Cli
         weights |= _read_weights(folder / file, digest)
     _fill(model, weights, folder)
     model.metadata, model.folder = card.get("metadata", {}), folder
-    return model.eval().to(device)
+    return model.eval().requires_grad_(False).to(device)
 
 
 def _read_weights(path: Path, digest: str) -> dict[str, Tensor]:

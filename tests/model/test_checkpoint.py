@@ -257,6 +257,12 @@ def test_listing_needs_no_torch(saved: Path, shelf: Path) -> None:
     assert list_checkpoints() == ["dots"]
 
 
+def test_a_loaded_model_is_frozen_until_asked(saved: Path) -> None:
+    model = load_checkpoint(saved)
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert all(weight.requires_grad for weight in model.requires_grad_().parameters())
+
+
 def test_the_last_step_of_a_series_is_the_checkpoint_itself(
     model: ClickTransformer, tmp_path: Path
 ) -> None:
