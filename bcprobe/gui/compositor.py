@@ -19,7 +19,7 @@ from bcprobe.gui.display import DisplayList
 from bcprobe.gui.layouts import get_layout
 from bcprobe.gui.screen import draw_base, draw_status
 from bcprobe.gui.shapes import blend_premultiplied, label_sprite, mark_sprite, stroke_mask
-from bcprobe.gui.view import RGB
+from bcprobe.gui.view import RGB, Overlay
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -70,14 +70,21 @@ def _paint(canvas: Pixels, x: int, y: int, sprite: Sprite) -> None:
         blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
 
 
+_IDENTITY = Overlay(0).matrix
+
+
 def _lay_over(canvas: Pixels, image: Pixels, matrix: tuple[int, ...]) -> None:
+    if matrix == _IDENTITY:
+        np.maximum(canvas, image, out=canvas)
+        return
     pixels, inside = _lookup(matrix)
-    shown = image.reshape(-1, 3)[pixels]
-    np.maximum(canvas, shown * inside, out=canvas)
+    shown = np.take(image.reshape(-1, 3), pixels, axis=0, mode="clip")
+    shown *= inside
+    np.maximum(canvas, shown, out=canvas)
 
 
 @lru_cache(maxsize=64)
-def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.int32], Pixels]:
+def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.intp], Pixels]:
     """Pixel of the image that each canvas pixel shows, and 1 where there is one, else 0."""
     a, b, c, d, e, f = matrix
     x, y = np.arange(CANVAS_SIZE)[None], np.arange(CANVAS_SIZE)[:, None]
@@ -85,7 +92,7 @@ def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.int32], Pixels]:
     top = CANVAS_SIZE - 1
     inside = (column >= 0) & (column <= top) & (row >= 0) & (row <= top)
     pixels = np.clip(row, 0, top) * CANVAS_SIZE + np.clip(column, 0, top)
-    return pixels.astype(np.int32), inside[..., None].astype(np.uint8)
+    return pixels.astype(np.intp), inside[..., None].astype(np.uint8)
 
 
 def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> Sprite:

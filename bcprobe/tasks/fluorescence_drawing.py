@@ -37,6 +37,18 @@ def place_cells(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.concatenate([places, sizes / [1.35, 1.0], rng.uniform(0, np.pi, (20, 1))], axis=1)
 
 
+def place_dirt(
+    beads: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Points [count, 2] of bright dirt away from the beads."""
+    kept: list[NDArray[np.float64]] = []
+    while len(kept) < count:
+        point = rng.uniform(20, 256 - 20, 2)
+        if np.hypot(*(beads - point).T).min() >= 26:
+            kept.append(point)
+    return np.array(kept).reshape(-1, 2)
+
+
 def draw_channel(
     field: Field, channel: int, cells: Points, beads: Points, noise: float
 ) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from bcprobe.gui.view import RGB, Label, Mark, Overlay, Stroke, View
 from bcprobe.gui.widgets import Button, ButtonState
-from bcprobe.tasks.fluorescence_drawing import Field, draw_channel, place_cells
+from bcprobe.tasks.fluorescence_drawing import Field, draw_channel, place_cells, place_dirt
 from bcprobe.tasks.rigid import Rigid, fixed_point, kabsch, move
 from bcprobe.types import CANVAS_SIZE, Latents, Outcome
 
@@ -108,21 +109,28 @@ def bead_at(beads: NDArray[np.float64], pick: Pick) -> int | None:
     return None
 
 
-def paired_beads(world: World, state: State) -> list[int]:
+def paired_beads(world: World, state: State) -> tuple[int, ...]:
     """Beads whose landmark is right in both channels, each once."""
-    found: list[int] = []
-    for a, b in zip(state.firsts, state.seconds, strict=False):
-        bead = bead_at(world.first, a)
-        if bead is not None and bead == bead_at(world.second, b) and bead not in found:
-            found.append(bead)
-    return found
+    firsts, seconds = _beads_of(world, state.picks)
+    pairs = zip(firsts, seconds, strict=False)
+    return tuple(dict.fromkeys(a for a, b in pairs if a is not None and a == b))
 
 
 def has_mistake(world: World, state: State) -> bool:
     """Whether a point is on no bead, on a bead used before, or on another bead than its partner."""
-    firsts = [bead_at(world.first, pick) for pick in state.firsts]
-    seconds = [bead_at(world.second, pick) for pick in state.seconds]
+    firsts, seconds = _beads_of(world, state.picks)
     return None in firsts or len(set(firsts)) < len(firsts) or seconds != firsts[: len(seconds)]
+
+
+@lru_cache(maxsize=512)
+def _beads_of(
+    world: World, picks: tuple[Pick, ...]
+) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    """The bead under each point of channel 1, and of channel 2."""
+    return (
+        tuple(bead_at(world.first, pick) for pick in picks if pick.channel == 1),
+        tuple(bead_at(world.second, pick) for pick in picks if pick.channel == 2),
+    )
 
 
 def estimate(state: State) -> Rigid:
@@ -180,7 +188,10 @@ class MultichannelImageAlignment:
         field = Field(
             cells=place_cells(rng),
             beads=first,
-            debris=(_dirt(first, settings.debris, rng), _dirt(second, settings.debris, rng)),
+            debris=(
+                place_dirt(first, settings.debris, rng),
+                place_dirt(second, settings.debris, rng),
+            ),
             texture=int(rng.integers(1 << 30)),
         )
         return World(settings, field, turn, shift, first, second)
@@ -330,13 +341,3 @@ def _spread(count: int, apart: float, rng: np.random.Generator) -> NDArray[np.fl
         if all(math.dist(point, other) >= apart for other in kept):
             kept.append(point)
     return np.stack(kept)
-
-
-def _dirt(beads: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Points [count, 2] of bright dirt away from the beads."""
-    kept: list[NDArray[np.float64]] = []
-    while len(kept) < count:
-        point = rng.uniform(20, CANVAS_SIZE - 20, 2)
-        if np.hypot(*(beads - point).T).min() >= 26:
-            kept.append(point)
-    return np.array(kept).reshape(-1, 2)
