@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from bcprobe.probes.activations import Activations
 from bcprobe.probes.latents import NO_ACTION
-from bcprobe.probes.linear import ProbeScore, Question, mean_of
+from bcprobe.probes.linear import ProbeScore, Question, in_parallel, mean_of
 from bcprobe.probes.metrics import Floats, Ints
 from bcprobe.rng import generator
 from bcprobe.types import ACTIONS
 
 CONTROLS = ("shuffled", "selectivity", "untrained", "pixels", "previous_action")
 #: Shuffles and control tasks drawn; the scores of each are averaged.
-DRAWN = 3
+DRAWN = 2
 
 
 def run_controls(
@@ -52,7 +52,7 @@ def shuffled_probe(
     """Mean score of probes for `DRAWN` draws of `shuffled_labels`."""
     rng = generator("shuffled labels", seed)
     drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(DRAWN)]
-    return mean_of([replace(question, truth=labels).read(values) for labels in drawn])
+    return mean_of(in_parallel(lambda labels: replace(question, truth=labels).read(values), drawn))
 
 
 def control_task(
@@ -62,7 +62,7 @@ def control_task(
     types = control_types(question.labels)
     rng = generator("control task", seed)
     drawn = [control_labels(question.truth, types, rng) for _ in range(DRAWN)]
-    return mean_of([replace(question, truth=labels).read(values) for labels in drawn])
+    return mean_of(in_parallel(lambda labels: replace(question, truth=labels).read(values), drawn))
 
 
 def shuffled_labels(

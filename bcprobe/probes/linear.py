@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +32,8 @@ from bcprobe.probes.metrics import (
 )
 from bcprobe.results import Score
 
+T = TypeVar("T")
+U = TypeVar("U")
 FOLDS = 5
 #: Inverse strength of the penalty in scikit-learn's ``LogisticRegression`` on standardised
 #: features; ridge regression takes ``alpha = 1 / C``. Fixed, never tuned on what is reported.
@@ -85,6 +86,12 @@ class ProbeScore:
         )
 
 
+def in_parallel(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """``work`` of each item, two at a time, with one thread of linear algebra each."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, items))
+
+
 def make_probe(kind: str) -> Pipeline:
     """The scikit-learn pipeline for ``binary``, ``classes`` or ``number`` latents.
 
@@ -121,7 +128,6 @@ def read(
     groups: Ints,
     *,
     folds: int = FOLDS,
-    threads: int = 2,
 ) -> Reading:
     """Readings of ``truth`` [step] from ``features`` [step, dim], out of fold.
 
@@ -129,8 +135,7 @@ def read(
     if a fold's training episodes hold one class only.
     """
     parts = list(split(groups, folds))
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, "blas"):
-        found = list(pool.map(partial(_read_fold, kind, features, truth), parts))
+    found = [_read_fold(kind, features, truth, part) for part in parts]
     scores = np.empty(len(truth), dtype=found[0].dtype)
     numbers = np.empty(len(truth), dtype=np.int64)
     for number, ((_, test), values) in enumerate(zip(parts, found, strict=True)):

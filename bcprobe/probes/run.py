@@ -16,7 +16,7 @@ from bcprobe.probes.cards import make_card
 from bcprobe.probes.controls import CONTROLS, run_controls
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.latents import get_latent
-from bcprobe.probes.linear import ProbeScore, Question, Reading, ask, read, score
+from bcprobe.probes.linear import ProbeScore, Question, Reading, ask, in_parallel, read, score
 from bcprobe.probes.report import Best, Draw, ProbeResult
 from bcprobe.probes.workers import gather_source
 from bcprobe.results import Score
@@ -124,16 +124,17 @@ def choose(
 
 def _best_of_half(question: Question, activations: Activations, sites: Sequence[str]) -> str | None:
     half = question.groups % 2 == 0
-    estimates = {}
-    for site in sites:
+
+    def estimate(site: str) -> float:
         features = question.features(activations.at(site))[half]
-        try:
-            reading = read(
-                question.latent.kind, features, question.truth[half], question.groups[half], folds=2
-            )
-        except InputError:
-            return None
-        estimates[site] = score(reading, resamples=1).score.estimate
+        truth, groups = question.truth[half], question.groups[half]
+        reading = read(question.latent.kind, features, truth, groups, folds=2)
+        return score(reading, resamples=1).score.estimate
+
+    try:
+        estimates = dict(zip(sites, in_parallel(estimate, sites), strict=True))
+    except InputError:
+        return None
     if any(np.isnan(value) for value in estimates.values()):
         return None
     return max(estimates, key=estimates.__getitem__)
@@ -146,7 +147,8 @@ def _part(reading: Reading, rows: Any) -> Reading:
 
 def probe_sites(question: Question, values: Mapping[str, Any], sites: Sequence[str]) -> Scores:
     """Scores of the sites of ``values`` [step, d]."""
-    return {site: question.read(values[site]) for site in sites}
+    found = in_parallel(lambda site: question.read(values[site]), sites)
+    return dict(zip(sites, found, strict=True))
 
 
 def _untrained(
