@@ -43,7 +43,7 @@ def nine_nano() -> Experiment:
         name="nine-nano",
         data=DataConfig(tasks=TRAINING_TASKS, episodes=36, personas=2),
         model=get_preset("nano"),
-        frames=1 << 21,
+        frames=1 << 20,
         rows=4,
         row_length=32,
         lr=1.5e-3,

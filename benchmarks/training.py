@@ -44,6 +44,7 @@ from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
 from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.loop import pick_device
+from bcprobe.training.memory import keep_freed_memory
 from bcprobe.training.run import MemoryFullError, Run
 from bcprobe.training.stream import Position, Stream
 
@@ -288,6 +289,7 @@ def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def one_preset(options: argparse.Namespace) -> dict[str, Any]:
+    keep_freed_memory()  # for both sides
     torch.set_num_threads(options.threads)
     experiment = replace(get_experiment(options.experiment), frames=1 << 30)
     with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
@@ -299,6 +301,7 @@ def one_preset(options: argparse.Namespace) -> dict[str, Any]:
 def measure(
     name: str, threads: int, steps: int, rounds: int, device: torch.device, workers: int
 ) -> dict[str, Any]:
+    keep_freed_memory()  # for both sides
     torch.set_num_threads(threads)
     experiment = replace(get_experiment(name), frames=1 << 30)
     with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -87,47 +87,67 @@ class Blocks:
 
 
 class Band:
-    """The window as a band: frames in chunks of ``context``, each with the chunk before it."""
+    """The window as a band: a few frames at a time, each few with the frames before them.
+
+    The frames of all rows stand in one line, so that every few has the same place relative
+    to the last; what it sees of another row is masked like any other episode. Keys and values
+    are views into that line, copied once and not once a chunk (``benchmarks/training.md``).
+    """
 
     def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
-        self.count = segments.shape[1]
-        self.context, self.tokens = context, tokens
-        self.padding = -self.count % context
-        self.chunks = (self.count + self.padding) // context
-        padded = F.pad(segments, (context, self.padding), value=-1)  # one chunk of nothing first
-        allowed = frame_mask(padded, context)
-        own = torch.arange(context, device=segments.device)
-        rows = context * (1 + torch.arange(self.chunks, device=segments.device))
-        query = rows[:, None] + own  # (chunk, context)
-        key = rows[:, None] - context + torch.arange(2 * context, device=segments.device)
-        mask = allowed[:, query[:, :, None], key[:, None, :]]  # (batch, chunk, context, 2 context)
+        self.batch, self.count = segments.shape
+        self.few = -(-context // 2)  # fewer waste less on masked frames, more fill the products
+        self.window = self.few + context - 1
+        self.padding = -self.count % self.few
+        padded = F.pad(segments, (context - 1, self.padding), value=-1)
+        allowed = frame_mask(padded, context)  # (batch, frame, frame)
+        first = torch.arange(0, self.count, self.few, device=segments.device)[:, None]
+        query = first + context - 1 + torch.arange(self.few, device=segments.device)
+        key = first + torch.arange(self.window, device=segments.device)
+        mask = allowed[:, query[:, :, None], key[:, None, :]]  # (batch, chunk, few, window)
+        mask = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
         mask = mask.repeat_interleave(tokens, 2).repeat_interleave(tokens, 3)
         self.mask = mask.flatten(0, 1)[:, None]  # (batch * chunk, 1, query token, key token)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See `Window`."""
-        z = F.scaled_dot_product_attention(
-            self.queries(q), self.keys(k), self.keys(v), attn_mask=self.mask
-        )
-        return self.back(z, len(q))
+        q, k, v = (self._line(part) for part in (q, k, v))
+        q = q.unflatten(0, (-1, self.few)).flatten(1, 2).transpose(1, 2)
+        k, v = (_Windows.apply(x, self.few, self.window).transpose(1, 2) for x in (k, v))
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask.to(q.dtype))
+        z = z.transpose(1, 2).unflatten(1, (self.few, -1))  # (chunk, few, token, head, d)
+        return z.flatten(0, 1).unflatten(0, (self.batch, -1))[:, : self.count]
 
-    def queries(self, x: Tensor) -> Tensor:
-        """[batch, frame, token, head, d] to [batch * chunk, head, context * token, d]."""
-        x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.padding))
-        x = x.unflatten(1, (self.chunks, self.context)).flatten(2, 3).flatten(0, 1)
-        return x.transpose(1, 2)
+    def _line(self, x: Tensor) -> Tensor:
+        """[batch, frame, token, head, d] to [batch * padded frame, token, head, d]."""
+        if self.padding:
+            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.padding))
+        return x.flatten(0, 1)
 
-    def keys(self, x: Tensor) -> Tensor:
-        """[batch, frame, token, head, d] to [batch * chunk, head, 2 * context * token, d]."""
-        x = F.pad(x, (0, 0, 0, 0, 0, 0, self.context, self.padding))
-        x = x.unflatten(1, (self.chunks + 1, self.context)).flatten(2, 3)
-        return torch.cat([x[:, :-1], x[:, 1:]], dim=2).flatten(0, 1).transpose(1, 2)
 
-    def back(self, z: Tensor, batch: int) -> Tensor:
-        """[batch * chunk, head, context * token, d] to [batch, frame, token, head, d]."""
-        z = z.transpose(1, 2).unflatten(0, (batch, self.chunks))
-        z = z.unflatten(2, (self.context, self.tokens)).flatten(1, 2)
-        return z[:, : self.count]
+class _Windows(torch.autograd.Function):
+    """Overlapping windows of a line of frames, one for each few frames, ending with them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, few: int, window: int) -> Tensor:
+        """[frame, token, head, d] to [frame / few, window * token, head, d]."""
+        ctx.few, ctx.window = few, window
+        line = x.new_zeros(window - few + len(x), *x.shape[1:])
+        line[window - few :] = x
+        windows = line.unfold(0, window, few).movedim(-1, 1)  # (chunk, window, token, head, d)
+        return windows.flatten(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        """Sum over the windows in which a frame stood."""
+        few, window = ctx.few, ctx.window
+        grad = grad.unflatten(1, (window, -1))  # (chunk, window, token, head, d)
+        chunks = -(-window // few)
+        line = grad.new_zeros(len(grad) + chunks - 1, few, *grad.shape[2:])
+        for number in range(chunks):
+            part = grad[:, number * few : (number + 1) * few]
+            line[number : number + len(grad), : part.shape[1]] += part
+        return line.flatten(0, 1)[window - few : window - few + len(grad) * few], None, None
 
 
 class KeyValues:

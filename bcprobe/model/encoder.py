@@ -43,48 +43,62 @@ class PatchEncoder(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
         sizes = [(width, height) for width, height, _ in self.config.stem]
-        first = cast(nn.Linear, self.stages[0])
+        first, second = (cast(nn.Linear, stage) for stage in list(self.stages)[:2])
         weight, bias = first.weight / SCALE, first.bias - first.weight.sum(1)  # pixels / 64 - 1
-        x = _PixelStage.apply(frames, weight, bias, sizes[0], sizes[1])
-        for number in range(1, len(sizes)):
-            x = x if number == 1 else _blocks(x.relu(), *sizes[number])
-            x = self.stages[number](x)  # (n, rows, columns, channels)
+        x = _PixelStages.apply(frames, weight, bias, second.weight, second.bias, *sizes[:2])
+        for number in range(2, len(sizes)):
+            x = self.stages[number](_blocks(x.relu(), *sizes[number]))
         return x.flatten(1, 2) + self.position  # (n, patch, d_model)
 
 
-class _PixelStage(torch.autograd.Function):
-    """Blocks of pixels through a matrix and a ReLU, gathered into the next stage's blocks.
+class _PixelStages(torch.autograd.Function):
+    """The first two stages: blocks of pixels through a matrix and a ReLU, and blocks of those.
 
-    On the CPU a few frames at a time, so that the pixels are floats in the processor's
-    cache only; the backward pass makes them again (``benchmarks/training.md``).
+    On the CPU a few frames at a time, so that pixels as floats and the gradient between the
+    stages lie in the processor's cache only; the backward pass makes the pixels again
+    (``benchmarks/training.md``).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor, block: Size, then: Size
+        ctx: Any,
+        frames: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        weight2: Tensor,
+        bias2: Tensor,
+        block: Size,
+        block2: Size,
     ) -> Tensor:
-        """[n, rows, columns, block * channels] of uint8 frames [n, 3, 360, 480]."""
-        parts, dtype = [], _product_dtype(weight)
-        for some in frames.split(_few(frames)):
-            x = _pixel_blocks(some, *block).to(dtype)
-            parts.append(_blocks(F.linear(x, weight, bias).relu_(), *then))
-        out = torch.cat(parts)
-        ctx.save_for_backward(frames, out)
-        ctx.block, ctx.then, ctx.shape = block, then, weight.shape
-        return out
+        """[n, rows, columns, channels] of uint8 frames [n, 3, 360, 480]."""
+        dtype, few = _product_dtype(weight), _few(frames)
+        middle, parts = None, []
+        for start in range(0, len(frames), few):
+            x = _pixel_blocks(frames[start : start + few], *block).to(dtype)
+            x = _blocks(F.linear(x, weight, bias).relu_(), *block2)
+            parts.append(F.linear(x, weight2, bias2))
+            middle = x.new_empty(len(frames), *x.shape[1:]) if middle is None else middle
+            middle[start : start + few] = x
+        ctx.save_for_backward(frames, middle, weight2)
+        ctx.block, ctx.block2, ctx.shape = block, block2, weight.shape
+        return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, None, None]:  # type: ignore[override]
-        """Gradients of weight and bias; pixels have none."""
-        frames, out = ctx.saved_tensors
-        (width, height), few = ctx.then, _few(frames)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Gradients of weights and biases; pixels have none."""
+        frames, middle, weight2 = ctx.saved_tensors
+        few, second = _few(frames), weight2.to(grad.dtype)
         weight, bias = grad.new_zeros(ctx.shape), grad.new_zeros(ctx.shape[0])
-        for some, y, g in zip(frames.split(few), out.split(few), grad.split(few), strict=True):
+        by_weight2 = torch.zeros_like(second)
+        for some, y, g in zip(frames.split(few), middle.split(few), grad.split(few), strict=True):
+            g2 = g.flatten(0, 2)
+            by_weight2.addmm_(g2.T, y.flatten(0, 2))
+            g = (g2 @ second).view(y.shape) * (y > 0)
+            g = _spread(g, *ctx.block2, len(bias)).flatten(0, 2)
             x = _pixel_blocks(some, *ctx.block).to(g.dtype).flatten(0, 2)
-            g = _spread(g * (y > 0), width, height, len(bias)).flatten(0, 2)
             weight.addmm_(g.T, x)
             bias.add_(g.sum(0))
-        return None, weight, bias, None, None
+        return None, weight, bias, by_weight2, grad.sum((0, 1, 2)), None, None
 
 
 def _product_dtype(weight: Tensor) -> torch.dtype:

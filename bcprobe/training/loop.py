@@ -16,6 +16,7 @@ from bcprobe.errors import InputError
 from bcprobe.training.config import Experiment
 from bcprobe.training.keeper import Keeper, write_checkpoint
 from bcprobe.training.logs import Follower, check_log, open_log
+from bcprobe.training.memory import keep_freed_memory
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.progress import Progress
 from bcprobe.training.run import Run
@@ -91,6 +92,7 @@ def _open_run(
     accumulation: int | None,
 ) -> Run:
     """The run where it was left off, or a new one."""
+    keep_freed_memory()
     saved = load_state(folder)
     values = {} if saved is None else saved.values
     threads = threads or values.get("threads")
