@@ -87,14 +87,14 @@ class _PixelStages(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Gradients of weights and biases; pixels have none."""
         frames, middle, weight2 = ctx.saved_tensors
-        few, second = _few(frames), weight2.to(grad.dtype)
+        (width, height), few, second = ctx.block2, _few(frames), weight2.to(grad.dtype)
         weight, bias = grad.new_zeros(ctx.shape), grad.new_zeros(ctx.shape[0])
         by_weight2 = torch.zeros_like(second)
         for some, y, g in zip(frames.split(few), middle.split(few), grad.split(few), strict=True):
             g2 = g.flatten(0, 2)
             by_weight2.addmm_(g2.T, y.flatten(0, 2))
             g = (g2 @ second).view(y.shape) * (y > 0)
-            g = _spread(g, *ctx.block2, len(bias)).flatten(0, 2)
+            g = _spread(g, width, height, len(bias)).flatten(0, 2)
             x = _pixel_blocks(some, *ctx.block).to(g.dtype).flatten(0, 2)
             weight.addmm_(g.T, x)
             bias.add_(g.sum(0))
