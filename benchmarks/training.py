@@ -21,9 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +188,26 @@ def our_steps(experiment: Experiment, device: torch.device, workers: int = 1) ->
             yield Step(time.perf_counter() - began, waited, time.process_time() - used)
 
 
-def timed(steps: Iterator[Step], count: int) -> list[Step]:
-    """Times of ``count`` steps after two that are not counted."""
-    found = [next(steps) for _ in range(count + 2)][2:]
+def timed(
+    side: str,
+    experiment: Experiment,
+    rows: PngRows,
+    device: torch.device,
+    threads: int,
+    workers: int,
+    count: int,
+) -> list[Step]:
+    """Times of ``count`` steps of "ours" or "plain", in a process of its own.
+
+    Four steps before them are not counted: the workers' first worlds and memory's first touch.
+    """
+    torch.set_num_threads(threads)
+    if side == "ours":
+        keep_freed_memory()
+        steps = our_steps(experiment, device, workers)
+    else:
+        steps = plain_steps(experiment, rows, device)
+    found = [next(steps) for _ in range(count + 4)][4:]
     steps.close()  # type: ignore[attr-defined]
     return found
 
@@ -289,7 +308,7 @@ def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def one_preset(options: argparse.Namespace) -> dict[str, Any]:
-    keep_freed_memory()  # for both sides
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     experiment = replace(get_experiment(options.experiment), frames=1 << 30)
     with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
@@ -301,7 +320,7 @@ def one_preset(options: argparse.Namespace) -> dict[str, Any]:
 def measure(
     name: str, threads: int, steps: int, rounds: int, device: torch.device, workers: int
 ) -> dict[str, Any]:
-    keep_freed_memory()  # for both sides
+    keep_freed_memory()  # for the profile; each side is timed in a process of its own
     torch.set_num_threads(threads)
     experiment = replace(get_experiment(name), frames=1 << 30)
     with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
@@ -310,15 +329,12 @@ def measure(
         operators = profile(experiment, batch)
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(experiment, Path(folder))
-        sides: dict[str, Callable[[], Iterator[Step]]] = {
-            "ours": lambda: our_steps(experiment, device, workers),
-            "plain": lambda: plain_steps(experiment, rows, device),
-        }
-        times: dict[str, list[Step]] = {side: [] for side in sides}
-        for _ in range(rounds):
-            for side, start in sides.items():
-                times[side] += timed(start(), steps)
-    found = {side: summary(times[side], experiment.batch_frames) for side in sides}
+        times: dict[str, list[Step]] = {"ours": [], "plain": []}
+        for side in list(times) * rounds:
+            work = (timed, side, experiment, rows, device, threads, workers, steps)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                times[side] += pool.submit(*work).result()
+    found = {side: summary(times[side], experiment.batch_frames) for side in times}
     return {
         "experiment": name,
         "batch": [experiment.rows, experiment.row_length],
