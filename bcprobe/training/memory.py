@@ -12,10 +12,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Keep what a step frees for the next one, instead of returning it to the system.
 
-    Otherwise every step asks for its activations anew, page by page: a quarter of a CPU
-    step's time (``benchmarks/training.md``). Only with ``THP_MEM_ALLOC_ENABLE=1``, as
-    ``bcprobe train`` sets it: without that alignment glibc 2.36 finds no freed block again and
-    the heap would grow. Where the C library is not glibc nothing changes.
+    Otherwise every step asks for its activations anew, page by page. Only with
+    ``THP_MEM_ALLOC_ENABLE=1``, as ``bcprobe train`` sets it: without that alignment glibc 2.36
+    finds no freed block again and the heap would grow. Where the C library is not glibc nothing
+    changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and os.environ.get("THP_MEM_ALLOC_ENABLE") == "1":

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bcprobe.model.attention import ROTARY_BASE, Band, Blocks, frame_mask, rotary_table, rotate
 from bcprobe.model.transformer import ClickTransformer
@@ -87,6 +88,31 @@ def test_attention_equals_a_dense_reference(
     with model.hooks(fwd_hooks=hooks):
         found = attend(model, x, rows)
     np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("frames", [1, 7, 12])
+def test_gradients_of_the_band_are_those_of_a_masked_product(context: int, frames: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    segments = torch.tensor([[0] * frames, [0] * (frames // 2) + [1] * (frames - frames // 2)])
+    shape = (2, frames, 3, 2, 4)
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(4)]
+    mask = frame_mask(segments, context).repeat_interleave(3, 1).repeat_interleave(3, 2)[:, None]
+
+    def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        flat = (x.flatten(1, 2).transpose(1, 2) for x in (q, k, v))
+        z = F.scaled_dot_product_attention(*flat, attn_mask=mask)
+        return z.transpose(1, 2).unflatten(1, (frames, 3))
+
+    found = []
+    for mix in (Band(segments, context, 3).attend, dense):
+        leaves = [x.clone().requires_grad_() for x in inputs[:3]]
+        with torch.enable_grad():
+            z = mix(*leaves)
+            (z * inputs[3]).sum().backward()
+        found.append([z.detach(), *(x.grad for x in leaves)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
