@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from bcprobe.errors import InputError
+from bcprobe.model.registry import DEFAULT_CHECKPOINT as DEFAULT_CHECKPOINT
 
-DEFAULT_CHECKPOINT = "dots-nano"
 DEFAULT_TASK = "colored_dot_tracking"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

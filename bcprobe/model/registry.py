@@ -11,6 +11,8 @@ from typing import Any
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
 
+#: What every verb looks at unless told otherwise.
+DEFAULT_CHECKPOINT = "dots-nano"
 CONFIG = "config.json"
 STEPS = "steps"
 
@@ -102,6 +104,12 @@ def read_card(folder: Path | str) -> dict[str, Any]:
             f"'{path}' has schema {version}, newer than {SCHEMA_VERSION}; update bcprobe"
         )
     return dict(card)
+
+
+def trained_tasks(folder: Path | str) -> tuple[str, ...]:
+    """Tasks that a checkpoint was trained on, from its config; empty if it does not say."""
+    experiment = read_card(folder).get("metadata", {}).get("experiment", {})
+    return tuple(experiment.get("data", {}).get("tasks", ()))
 
 
 def checkpoint_hash(folder: Path | str) -> str:

@@ -1,0 +1,24 @@
+"""The tables figures are drawn from, made anew from checkpoints and episodes.
+
+Each function of the modules here wires the rooms together for one figure and returns its
+tidy table; `TABLES` names them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from bcprobe.tables import evaluation, probing, screens
+
+#: What makes each figure's table, by the figure's name.
+TABLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "annotator": evaluation.annotator,
+    "emergence": evaluation.emergence,
+    "filmstrip": screens.filmstrip,
+    "gallery": screens.gallery,
+    "heads": evaluation.heads,
+    "mistake_probe": probing.mistake_probe,
+    "steering": probing.steering,
+}
