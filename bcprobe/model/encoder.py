@@ -55,7 +55,7 @@ class _PixelStages(torch.autograd.Function):
     """The first two stages: blocks of pixels through a matrix and a ReLU, and blocks of those.
 
     On the CPU a few frames at a time, so that pixels as floats and the gradient between the
-    stages lie in the processor's cache only; the backward pass makes the pixels again
+    stages lie in the processor's cache only; the backward pass finds the pixels as bytes
     (``benchmarks/training.md``).
     """
 
@@ -71,34 +71,34 @@ class _PixelStages(torch.autograd.Function):
         block2: Size,
     ) -> Tensor:
         """[n, rows, columns, channels] of uint8 frames [n, 3, 360, 480]."""
-        dtype, few = _product_dtype(weight), _few(frames)
-        middle, parts = None, []
-        for start in range(0, len(frames), few):
-            x = _pixel_blocks(frames[start : start + few], *block).to(dtype)
-            x = _blocks(F.linear(x, weight, bias).relu_(), *block2)
-            parts.append(F.linear(x, weight2, bias2))
-            middle = x.new_empty(len(frames), *x.shape[1:]) if middle is None else middle
-            middle[start : start + few] = x
-        ctx.save_for_backward(frames, middle, weight2)
-        ctx.block, ctx.block2, ctx.shape = block, block2, weight.shape
-        return torch.cat(parts)
+        dtype = _product_dtype(weight)
+        pixels, middle, out = [], [], []
+        for some in frames.split(_few(frames)):
+            pixels.append(_pixel_blocks(some, *block))
+            x = F.linear(pixels[-1].to(dtype), weight, bias).relu_()
+            middle.append(_blocks(x, *block2))
+            out.append(F.linear(middle[-1], weight2, bias2))
+        ctx.save_for_backward(weight2, *pixels, *middle)
+        ctx.block2, ctx.shape = block2, weight.shape
+        return torch.cat(out)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Gradients of weights and biases; pixels have none."""
-        frames, middle, weight2 = ctx.saved_tensors
-        (width, height), few, second = ctx.block2, _few(frames), weight2.to(grad.dtype)
-        weight, bias = grad.new_zeros(ctx.shape), grad.new_zeros(ctx.shape[0])
+        weight2, *saved = ctx.saved_tensors
+        pixels, middle = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        (width, height), second = ctx.block2, weight2.to(grad.dtype)
+        outputs, inputs = ctx.shape
+        weight, bias = grad.new_zeros(inputs, outputs), grad.new_zeros(outputs)
         by_weight2 = torch.zeros_like(second)
-        for some, y, g in zip(frames.split(few), middle.split(few), grad.split(few), strict=True):
+        for x, y, g in zip(pixels, middle, grad.split(len(pixels[0])), strict=True):
             g2 = g.flatten(0, 2)
             by_weight2.addmm_(g2.T, y.flatten(0, 2))
-            g = (g2 @ second).view(y.shape) * (y > 0)
-            g = _spread(g, width, height, len(bias)).flatten(0, 2)
-            x = _pixel_blocks(some, *ctx.block).to(g.dtype).flatten(0, 2)
-            weight.addmm_(g.T, x)
+            g = torch.ops.aten.threshold_backward((g2 @ second).view(y.shape), y, 0)
+            g = _spread(g, width, height, outputs).flatten(0, 2)
+            weight.addmm_(x.to(g.dtype).flatten(0, 2).T, g)
             bias.add_(g.sum(0))
-        return None, weight, bias, by_weight2, grad.sum((0, 1, 2)), None, None
+        return None, weight.T, bias, by_weight2, grad.sum((0, 1, 2)), None, None
 
 
 def _product_dtype(weight: Tensor) -> torch.dtype:
@@ -168,9 +168,14 @@ class FrameEncoder(nn.Module):
         self.extra = nn.Parameter(0.02 * torch.randn(config.n_registers + 1, config.d_model))
 
     def forward(self, frames: Tensor, previous: Tensor) -> Tensor:
-        """Tokens [batch, frame, token, d_model] of frames [batch, frame, 3, 360, 480]."""
+        """Tokens [batch, frame, token, d_model] of frames uint8 [batch, frame, 3, 360, 480].
+
+        Frames whose ``patches`` are at hand may be given as these: [batch, frame, patch, d_model].
+        """
         batch, count = frames.shape[:2]
-        patches = self.patches(frames.flatten(0, 1)).unflatten(0, (batch, count))
+        patches = frames
+        if not frames.is_floating_point():
+            patches = self.patches(frames.flatten(0, 1)).unflatten(0, (batch, count))
         click = self.click(previous)[:, :, None]  # (batch, frame, 1, d_model)
         extra = self.extra.expand(batch, count, -1, -1)
         return torch.cat([patches, click, extra], dim=2)
