@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +16,15 @@ from bcprobe.cli.options import (
     Out,
     Seed,
     TaskName,
+    TaskNames,
     at_least_one,
+    tasks_of,
 )
 from bcprobe.console import number, print_json, print_table, progress
 from bcprobe.errors import check_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LATENTS = ("mistake", "phase", "position", "progress", "undo_next", "mistake_kind")
 
@@ -74,26 +79,31 @@ def _short(site: str) -> str:
 def intervene(
     latent: Annotated[str, typer.Option(help="mistake or undo_next.")] = "mistake",
     checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
-    task: TaskName = DEFAULT_TASK,
+    task: TaskNames = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Counterfactual twins.")] = 100,
-    loops: Annotated[int, typer.Option(help="Worlds worked closed loop.")] = 20,
-    episodes: Annotated[int, typer.Option(help="Test episodes behind the direction.")] = 200,
+    pairs: Annotated[int, typer.Option(help="Counterfactual twins of each task.")] = 40,
+    loops: Annotated[int, typer.Option(help="Worlds of each task worked closed loop.")] = 10,
+    episodes: Annotated[int, typer.Option(help="Test episodes of each task to fit on.")] = 60,
     layout: Layout = "original",
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """Steer, ablate and swap a latent's direction: the next click, and whole episodes."""
+    """Steer, ablate and swap a latent's direction: the next click, and whole episodes.
+
+    Tasks default to those the checkpoint was trained on; with several, each is also moved
+    along the direction fitted on all the others.
+    """
     check_name("latent", latent, LATENTS)
+    tasks = tasks_of(checkpoint, task)
     from bcprobe.probes.steering import intervene as run
     from bcprobe.results import write_table
 
     found = run(
         checkpoint,
-        task,
+        tasks,
         latent,
         sites=site or None,
         pairs=at_least_one("--pairs", pairs),
@@ -103,15 +113,31 @@ def intervene(
         layout=layout,
     )
     if out is not None:
+        from bcprobe.figures import steering, style
+
         write_table(found.table(), out / "intervention.parquet")
+        style.save(steering.plot(found.table()), out, "intervention")
     if json_:
         return print_json(found.as_dict())
+    shown = found.table()
+    if len(tasks) > 1:
+        shown = shown[shown["task"] == "all"]
+    which = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks together"
+    title = f"{latent}, {checkpoint}, {which}"
+    _print_effects(shown[shown["metric"] == "p_undo"], f"P(Undo), {title}, {found.pairs} pairs")
+    _print_effects(shown[shown["start"] == "episode"], f"closed loop at T = 1, {title}")
+
+
+def _print_effects(table: pd.DataFrame, title: str) -> None:
+    """A row for each edit; a column for each twin or, of episodes, for each metric."""
+    across = "metric" if (table["start"] == "episode").all() else "start"
+    edits = table.groupby(["site", "operation", "direction", "alpha"], sort=False)
+    columns = list(dict.fromkeys(table[across].str.replace("_", " ")))
     rows = [
-        [_short(r.site), r.start, f"{r.operation} {r.direction}", r.alpha, r.metric, number(r), r.n]
-        for r in found.table().itertuples()
+        [_short(site), f"{operation} {direction}", dose, *map(number, part.itertuples())]
+        for (site, operation, direction, dose), part in edits
     ]
-    names = ["site", "after", "edit", "alpha", "metric", "estimate [95 %]", "n"]
-    print_table(names, rows, f"{latent}, {checkpoint}, {task}, {found.pairs} pairs")
+    print_table(["site", "edit", "alpha", *columns], rows, title)
 
 
 def figure(

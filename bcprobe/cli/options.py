@@ -45,3 +45,14 @@ def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK
     for name in given or default:
         names += TRAINING_TASKS if name == "all" else [get_task(name).name]
     return list(dict.fromkeys(names))
+
+
+def tasks_of(checkpoint: str, given: list[str] | None) -> list[str]:
+    """Tasks asked for; none asked for: those that the checkpoint was trained on.
+
+    Raises `InputError` for unknown names.
+    """
+    from bcprobe.model.registry import find_checkpoint, trained_tasks
+
+    default = trained_tasks(find_checkpoint(checkpoint)) if not given else ()
+    return task_names(given, default or (DEFAULT_TASK,))

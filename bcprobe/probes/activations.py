@@ -30,7 +30,7 @@ from bcprobe.types import GENERATOR_VERSION, Episode
 if TYPE_CHECKING:
     from bcprobe.model.transformer import ClickTransformer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Test worlds that belong to one seed.
 WORLDS_PER_SEED = 10_000
 

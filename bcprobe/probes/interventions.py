@@ -110,21 +110,29 @@ class Bench:
             for t in range(before.shape[1]):
                 model.step(_frames(before[:, t]), torch.from_numpy(clicks[:, t]), self.cache)
 
-    def look(
-        self, side: int, site: str = "", edit: Edit | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def look(self, side: int, site: str = "", edit: Edit | None = None) -> Tensor:
         """Click maps [pair, 360, 480] after the right (0) or wrong (1) placement.
 
         With ``edit`` the residual stream at ``site`` and [cls] is replaced by what it makes
-        of it; without, the second value holds [cls] at every residual site.
+        of it.
         """
         shown = _frames(np.stack([pair.after[side] for pair in self.twins]))
         placed = torch.from_numpy(np.stack([pair.placed[side] for pair in self.twins]))
-        kept: dict[str, Tensor] = {}
-        hooks = [(site, _editing(edit))] if edit is not None else _keeping(self.model, kept)
+        hooks = [] if edit is None else [(site, _editing(edit))]
         with torch.inference_mode(), self.model.hooks(fwd_hooks=hooks):
             clicks = self.model.step(shown, placed, copy.deepcopy(self.cache))
-            return clicks.heat_map()[:, 0], kept
+            return clicks.heat_map()[:, 0]
+
+    def at_cls(self, side: int, site: str) -> Tensor:
+        """What a site holds at [cls], [pair, d], after the right (0) or wrong (1) placement."""
+        kept: list[Tensor] = []
+
+        def keep(x: Tensor) -> Tensor:
+            kept.append(x.clone())
+            return x
+
+        self.look(side, site, keep)
+        return kept[0]
 
     def p_undo(self, heat: Tensor) -> np.ndarray:
         """Probability [pair] that the next click hits the Undo button."""
@@ -197,15 +205,6 @@ def _editing(edit: Edit) -> Callable[..., Tensor]:
         return edited
 
     return hook
-
-
-def _keeping(model: ClickTransformer, kept: dict[str, Tensor]) -> list[tuple[str, Any]]:
-    from bcprobe.probes.sites import residual_sites
-
-    def keep(x: Tensor, hook: Any) -> None:
-        kept[hook.name] = x[:, -1].clone()
-
-    return [(site, keep) for site in residual_sites(model.config)]
 
 
 def _frames(pixels: np.ndarray) -> Tensor:

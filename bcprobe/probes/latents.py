@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from bcprobe.errors import InputError, check_name
 from bcprobe.types import Episode
 
+#: Clicks that say something about the data, and so may be wrong: where it is, or what it is.
+PLACING = ("place", "classify")
 #: Value of ``previous_action`` at the first step of an episode.
 NO_ACTION = "none"
 
@@ -57,7 +59,8 @@ def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
 
     ``episode`` counts from 0 in the order given, ``step`` within the episode. ``action``,
     ``widget``, ``valid``, ``phase`` and ``undo_next`` tell of the click about to be made.
-    ``just_placed``: the click before was a placement. ``previous_right``: it was, and no
+    ``just_placed``: the click before was a placement, or named a class (`PLACING`).
+    ``previous_right``: it was, and no
     mistake stands now. ``previous_mistaken``: it was, and it brought the first mistake.
     """
     rows = [row for number, episode in enumerate(episodes) for row in _rows(number, episode)]
@@ -75,7 +78,7 @@ def _rows(number: int, episode: Episode) -> Iterable[tuple[object, ...]]:
     before = None
     for t, step in enumerate(episode.steps):
         now = step.latents
-        placed = before is not None and before.action == "place" and before.valid
+        placed = before is not None and before.action in PLACING and before.valid
         clean = before is None or not before.latents.mistake
         yield (
             number, episode.world_seed, t, step.action, step.widget, step.valid, step.phase,

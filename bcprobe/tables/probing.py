@@ -16,4 +16,4 @@ def mistake_probe() -> pd.DataFrame:
 
 def steering() -> pd.DataFrame:
     """Edits of dots-nano along the mistake direction."""
-    return intervene(POINTER, TASK).table()
+    return intervene(POINTER, [TASK]).table()

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from bcprobe.figures import steering
-from bcprobe.probes.steering import COLUMNS
+from bcprobe.probes.effects import COLUMNS
 
 
-def made(site: str, layer: int, gain: float) -> list[dict[str, object]]:
+def made(
+    site: str, layer: int, gain: float, task: str = "colored_dot_tracking"
+) -> list[dict[str, object]]:
     rows = []
     for start, base in (("right", 0.1), ("wrong", 0.6)):
         edits = [("none", "", 0.0), ("ablate", "probe", 0.0), ("swap", "probe", 0.0)]
@@ -17,7 +19,8 @@ def made(site: str, layer: int, gain: float) -> list[dict[str, object]]:
         edits += [("add", d, a) for d in ("probe", "random") for a in (-2.0, -1.0, 1.0, 2.0)]
         for operation, direction, alpha in edits:
             p = base + gain * alpha * (direction == "probe")
-            where = {"site": site, "layer": layer, "start": start, "metric": "p_undo", "n": 9}
+            where = {"task": task, "site": site, "layer": layer, "start": start, "n": 9}
+            where["metric"] = "p_undo"
             edit = {"operation": operation, "direction": direction, "alpha": alpha}
             rows.append({**where, **edit, "estimate": p, "lower": p - 0.01, "upper": p + 0.01})
     return rows
@@ -30,3 +33,15 @@ def test_the_strongest_site_is_shown() -> None:
     assert dose.get_xdata().tolist() == [-2, -1, 0, 1, 2]
     assert dose.get_ydata() == pytest.approx([0.02, 0.06, 0.1, 0.14, 0.18])
     assert figure.axes[1].lines[0].get_xdata().tolist() == [1, 2]
+
+
+def test_each_task_is_shown_beside_their_mean() -> None:
+    tasks = ("colored_dot_tracking", "neuron_tracking", "all")
+    rows = [row for task in tasks for row in made("a", 1, 0.04, task)]
+    figure = steering.plot(pd.DataFrame(rows, columns=list(COLUMNS)))
+    assert len(figure.axes) == 6
+    labels = [label.get_text() for label in figure.axes[4].get_yticklabels()]
+    assert labels == ["colored dots", "neuron"]
+    shown = {line.get_label(): line.get_xdata() for line in figure.axes[4].lines}
+    assert shown["as it is"] == pytest.approx([0.1, 0.1])
+    assert shown["mistake direction"] == pytest.approx([0.18, 0.18])

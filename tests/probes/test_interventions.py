@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bcprobe.probes.interventions import (
     random_directions,
     swap,
 )
+from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 SITE = "blocks.1.hook_resid_post"
@@ -59,19 +61,18 @@ def test_a_look_without_an_edit_is_the_model_itself(
         whole = small_model(
             torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), torch.from_numpy(clicks)
         )
-    heat, kept = bench.look(0)
+    heat = bench.look(0)
     assert torch.allclose(heat[0], whole.heat_map()[0, -1], atol=1e-6)
-    assert set(kept) == {"blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", SITE}
     assert 0 < bench.p_undo(heat)[0] < 1
 
 
 def test_an_edit_changes_the_click_and_nothing_stays_behind(bench: Bench) -> None:
-    before, kept = bench.look(1)
-    unit = random_directions(1, kept[SITE].shape[1])[0]
-    edited, _ = bench.look(1, SITE, add(unit, 30.0))
+    before = bench.look(1)
+    unit = random_directions(1, bench.at_cls(1, SITE).shape[1])[0]
+    edited = bench.look(1, SITE, add(unit, 30.0))
     assert map_shift(edited, before).min() > 1e-4
-    assert torch.equal(bench.look(1)[0], before)
-    assert torch.equal(bench.look(1, SITE, add(unit, 0.0))[0], before)
+    assert torch.equal(bench.look(1), before)
+    assert torch.equal(bench.look(1, SITE, add(unit, 0.0)), before)
     assert map_shift(before, before).max() == 0
 
 
@@ -87,9 +88,11 @@ def test_edits_do_what_they_say() -> None:
 
 
 def test_swapping_the_last_layer_whole_gives_the_other_twin_query(bench: Bench) -> None:
-    _, kept = bench.look(0)
-    heat, _ = bench.look(1, SITE, lambda x: kept[SITE])
-    assert map_shift(heat, bench.look(1)[0]).max() > 0
+    other = bench.at_cls(0, SITE)
+    heat = bench.look(1, SITE, lambda x: other)
+    assert map_shift(heat, bench.look(1)).max() > 0
+    own = bench.at_cls(1, SITE)
+    assert torch.equal(bench.look(1, SITE, lambda x: own), bench.look(1))
 
 
 def test_a_steered_model_clicks_elsewhere(small_model: ClickTransformer) -> None:
@@ -106,21 +109,57 @@ def test_a_steered_model_clicks_elsewhere(small_model: ClickTransformer) -> None
     assert [s.click for s in made[60.0].steps] != [s.click for s in plain.steps]
 
 
-def test_a_whole_intervention_from_names_to_a_table(
-    checkpoint: Path, gathered: Activations, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def fewer(gathered: Activations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steering, "gather_source", lambda source, progress: gathered)
     monkeypatch.setattr(steering, "MAX_STEPS", 5)
+
+
+@pytest.mark.usefixtures("fewer")
+def test_a_whole_intervention_from_names_to_a_table(checkpoint: Path) -> None:
     found = steering.intervene(
-        checkpoint, TASK, "undo_next", sites=[SITE], pairs=3, episodes=6, loops=1, progress=False
+        checkpoint, [TASK], "undo_next", sites=[SITE], pairs=3, episodes=6, loops=1, progress=False
     )
     table = found.table()
     assert set(table["operation"]) == {"none", "add", "ablate", "swap"}
     assert set(table["direction"]) == {"", "probe", "random", "all"}
+    assert set(table["task"]) == {TASK}
     plain = table[(table["operation"] == "none") & (table["metric"] == "map_shift")]
     assert (plain["estimate"] == 0).all()
-    assert (table["n"] > 0).all()
+    assert set(table["metric"]) == {
+        "p_undo", "map_shift", "success", "undo_share", "mistake_rate", "recovered",
+    }  # fmt: skip
     assert found.as_dict()["pairs"] == 3
+
+
+@pytest.mark.usefixtures("fewer")
+def test_several_tasks_are_moved_along_the_direction_of_the_others(checkpoint: Path) -> None:
+    tasks = (TASK, "neuron_tracking")
+    found = steering.intervene(
+        checkpoint, tasks, "undo_next", sites=[SITE], pairs=2, episodes=6, loops=1, progress=False
+    )
+    table = found.table()
+    assert set(table["task"]) == {*tasks, "all"}
+    keys = ["start", "operation", "direction", "alpha"]
+    undo = table[table["metric"] == "p_undo"].set_index("task")
+    assert set(undo["direction"]) == {"", "probe", "others", "random", "all"}
+    both = undo.loc[list(tasks)].groupby(keys)["estimate"].mean()
+    together = undo.loc["all"].set_index(keys)["estimate"]
+    assert np.allclose(together, both.loc[together.index])
+    assert (undo.loc["all", "n"] == found.pairs).all()
+
+
+def test_mistakes_and_recoveries_are_counted_from_states() -> None:
+    episode = next(e for e in map(partial(generate, TASK), range(9)) if _undos(e))
+    mistakes = steering._mistaken(episode)
+    recovered = steering._recovered(episode)
+    assert 0 < sum(mistakes) < len(mistakes)
+    assert len(recovered) == sum(mistakes)
+    assert all(recovered)
+
+
+def _undos(episode: Episode) -> bool:
+    return any(step.undo_next for step in episode.steps)
 
 
 def test_frames_and_clicks_of_twins_line_up(twins: list[Twin]) -> None:
