@@ -21,7 +21,8 @@ from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 class Batch:
     """Rows of consecutive frames, one click to predict for each.
 
-    ``frames`` uint8 [row, frame, 3, 360, 480], a permuted view of channels-last memory;
+    ``frames`` uint8 [row, frame, 3, 360, 480], a permuted view of channels-last memory, and
+    only the rows that this process learns from; all else is of every row.
     ``previous`` and ``targets`` int64 [row, frame, 2] px, the click that led to a frame
     ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
     [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
@@ -73,17 +74,21 @@ class Tape:
         return found
 
     def fill(
-        self, index: NDArray[np.int64], buffer: Tensor, valid: NDArray[np.bool_] | None = None
+        self,
+        index: NDArray[np.int64],
+        buffer: Tensor,
+        valid: NDArray[np.bool_] | None = None,
+        share: slice = slice(None),
     ) -> Batch:
-        """Batch of the frames ``index`` [row, frame] of the tape, composed into ``buffer``.
+        """Batch of the frames ``index`` [row, frame] of the tape; a ``share`` of rows is shown.
 
-        They are composed on the buffer's device: by NumPy on the CPU, by torch elsewhere.
+        Those are composed into ``buffer`` on its device: by NumPy on the CPU, by torch elsewhere.
         """
         segments = self.segments(index)
         if buffer.device.type == "cpu":
-            self.compose(index, buffer)
+            self.compose(index[share], buffer)
         else:
-            self.compose_by_torch(index, buffer)
+            self.compose_by_torch(index[share], buffer)
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),
             previous=torch.from_numpy(self.previous[index]),

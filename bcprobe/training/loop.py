@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -113,8 +114,13 @@ def _loop(
     interrupted: threading.Event,
 ) -> None:
     data, rows, length = run.experiment.data, run.experiment.rows, run.experiment.row_length
-    start, device = run.position, run.device
-    with Stream(data, rows, length, workers=workers, start=start, device=device) as stream:
+    options: dict[str, Any] = {
+        "workers": workers,
+        "start": run.position,
+        "device": run.device,
+        "share": run.processes.rows(rows),
+    }
+    with Stream(data, rows, length, **options) as stream:
         keeper.look()
         while not run.finished:
             _learn(run, stream, keeper)

@@ -62,11 +62,12 @@ class Forward:
 
 
 def parts(batch: Batch, rows: slice, number: int, device: torch.device) -> Iterator[Batch]:
-    """A batch's ``rows`` in so many equal parts, one after another on the device."""
+    """A batch's ``rows``, whose frames it holds, in equal parts, one by one on the device."""
     size = (rows.stop - rows.start) // number
-    for start in range(rows.start, rows.stop, size):
-        chosen = {f.name: getattr(batch, f.name)[start : start + size] for f in fields(Batch)}
-        yield Batch(**chosen).to(device)
+    own = {f.name: getattr(batch, f.name)[rows] for f in fields(Batch) if f.name != "frames"}
+    own["frames"] = batch.frames
+    for start in range(0, rows.stop - rows.start, size):
+        yield Batch(**{name: x[start : start + size] for name, x in own.items()}).to(device)
 
 
 def check_parts(rows: int, count: int, accumulation: int) -> None:

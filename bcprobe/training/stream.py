@@ -43,9 +43,9 @@ class Stream(Iterator[tuple[Batch, Position]]):
     number of workers nor on where the stream was entered: a stream that starts at a position
     it once gave goes on as that one did. A batch's frames are overwritten once the next batch
     but one has been asked for; keep no views. Memory holds one group in use, one group a
-    worker, and `BUFFERS` batches. Frames are composed on ``device``, the rest of a batch lies on
-    the CPU; frames for a GPU never exist on the host. ``waited`` counts the seconds spent
-    waiting for data.
+    worker, and `BUFFERS` batches. Frames of the rows ``share`` (default: all) are composed on
+    ``device``, the rest of a batch lies on the CPU; frames for a GPU never exist on the host.
+    ``waited`` counts the seconds spent waiting for data.
 
     Raises `StreamError` within seconds if a worker dies.
     """
@@ -60,12 +60,14 @@ class Stream(Iterator[tuple[Batch, Position]]):
         start: Position = Position(),  # noqa: B008
         pinned: bool = False,
         device: torch.device | str = "cpu",
+        share: slice = slice(None),
     ) -> None:
         self.data, self.rows, self.row_length, self.start = data, rows, row_length, start
+        self.share, shown = share, len(range(rows)[share])
         self.waited = 0.0
         self._free: queue.Queue[Tensor] = queue.Queue()
         for _ in range(BUFFERS):
-            self._free.put(frame_buffer(rows, row_length, pinned=pinned, device=device))
+            self._free.put(frame_buffer(shown, row_length, pinned=pinned, device=device))
         self._ready: queue.Queue[tuple[Batch, Position, Tensor]] = queue.Queue()
         self._in_use: Tensor | None = None
         self._error: BaseException | None = None
@@ -132,7 +134,8 @@ class Stream(Iterator[tuple[Batch, Position]]):
                 return False
             last = number + 1 == len(batches)
             after = Position(group + 1, 0) if last else Position(group, number + 1)
-            self._ready.put((tape.fill(batches[number], buffer), after, buffer))
+            batch = tape.fill(batches[number], buffer, share=self.share)
+            self._ready.put((batch, after, buffer))
         return True
 
     def _fetch(self, group: int) -> list[Recording] | None:

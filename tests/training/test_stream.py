@@ -54,6 +54,13 @@ def test_a_stream_goes_on_from_any_position(reference: list) -> None:  # type: i
         assert same(a, b)
 
 
+def test_a_share_shows_its_own_rows_and_knows_of_all(reference: list) -> None:  # type: ignore[type-arg]
+    for (whole, _), (part, _) in zip(reference, take(2, share=slice(1, 3)), strict=False):
+        assert np.array_equal(part["frames"], whole["frames"][1:3])
+        others = [name for name in whole if name != "frames"]
+        assert all(np.array_equal(part[name], whole[name]) for name in others)
+
+
 def test_rows_are_pieces_of_the_recorded_episodes(reference: list) -> None:  # type: ignore[type-arg]
     keys = group_keys(DATA, 0)
     episodes = [generate(k.task, k.world_seed, difficulty="easy") for k in keys]
