@@ -60,6 +60,11 @@ class Reading:
     groups: Ints
     folds: Ints
 
+    def rows(self, chosen: NDArray[np.bool_]) -> Reading:
+        """The reading of some steps only: ``chosen`` bool [step]."""
+        names = ("truth", "scores", "groups", "folds")
+        return Reading(self.kind, *(getattr(self, name)[chosen] for name in names))
+
     def metric(self) -> Metric:
         """The kind's metric, boiled down to sums per episode."""
         _, episodes = np.unique(self.groups, return_inverse=True)
@@ -153,15 +158,30 @@ def _read_fold(
     part: tuple[Ints, Ints],
 ) -> NDArray[Any]:
     train, test = part
+    return read_elsewhere(kind, features[train], truth[train], features[test])
+
+
+def read_elsewhere(
+    kind: str,
+    features: NDArray[np.floating[Any]],
+    truth: NDArray[np.generic],
+    elsewhere: NDArray[np.floating[Any]],
+) -> NDArray[Any]:
+    """What a probe fitted on ``features`` [step, d] and ``truth`` [step] reads ``elsewhere``.
+
+    Decision values, classes or numbers [row] of the rows [row, d]. Raises `InputError` if
+    ``truth`` holds one class only.
+    """
     if kind == "binary":
-        train = _fewer_negatives(train, truth.astype(bool))
-    if kind != "number" and len(np.unique(truth[train])) < 2:
+        rows = _fewer_negatives(np.arange(len(truth)), truth.astype(bool))
+        features, truth = features[rows], truth[rows]
+    if kind != "number" and len(np.unique(truth)) < 2:
         raise InputError("the episodes to learn from hold one class only; use more episodes")
-    probe = make_probe(kind).fit(features[train], truth[train])
+    probe = make_probe(kind).fit(features, truth)
     if kind == "binary":
-        return probe.decision_function(features[test])
-    read = probe.predict(features[test])
-    return read if kind == "number" else read.astype(truth.dtype)
+        return probe.decision_function(elsewhere)
+    found = probe.predict(elsewhere)
+    return found if kind == "number" else found.astype(truth.dtype)
 
 
 def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
@@ -210,6 +230,16 @@ class Question:
     def read(self, values: NDArray[np.floating[Any]]) -> ProbeScore:
         """Score of probes reading the truth from values [step, dim] of all steps."""
         return score(read(self.latent.kind, self.features(values), self.truth, self.groups))
+
+
+def check_folds(question: Question) -> None:
+    """Raise `InputError` unless probes can be fitted on any fold's training episodes."""
+    for train, _ in split(question.groups):
+        if question.latent.kind != "number" and len(np.unique(question.truth[train])) < 2:
+            raise InputError(
+                f"latent '{question.latent.name}': all but one class stand in too few episodes; "
+                "use more episodes"
+            )
 
 
 def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bcprobe.errors import InputError
-from bcprobe.probes.activations import Activations, Source, make_source
+from bcprobe.model.registry import DEFAULT_CHECKPOINT
+from bcprobe.probes.activations import Activations, make_source
 from bcprobe.probes.cache import load_or_make
 from bcprobe.probes.cards import make_card
 from bcprobe.probes.controls import CONTROLS, run_controls
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.latents import get_latent
-from bcprobe.probes.linear import ProbeScore, Question, Reading, ask, in_parallel, read, score
+from bcprobe.probes.linear import ProbeScore, Question, ask, in_parallel, read, score
 from bcprobe.probes.report import Best, Draw, ProbeResult
 from bcprobe.probes.workers import gather_source
 from bcprobe.results import Score
@@ -24,9 +25,32 @@ from bcprobe.results import Score
 Scores = dict[str, ProbeScore]
 
 
+class Subject(Protocol):
+    """What activations are of: a `Source`, or several as one."""
+
+    @property
+    def task(self) -> str:
+        """The task, or what stands for several."""
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of their worlds."""
+
+    @property
+    def key(self) -> str:
+        """Name of the content."""
+
+    def layer(self, site: str) -> int:
+        """Blocks before a site."""
+
+
 def run(
     latent: str = "mistake",
-    checkpoint: str | Path = "dots-nano",
+    checkpoint: str | Path = DEFAULT_CHECKPOINT,
     task: str = "colored_dot_tracking",
     sites: Sequence[str] | None = None,
     episodes: int = 200,
@@ -56,7 +80,7 @@ def run(
 
 
 def analyse(
-    activations: Activations, latent: str, source: Source, sites: Sequence[str], name: str
+    activations: Activations, latent: str, source: Subject, sites: Sequence[str], name: str
 ) -> ProbeResult:
     """Probes at every site, controls at the best; ``name`` is what the checkpoint is called."""
     known = get_latent(latent)
@@ -118,7 +142,7 @@ def choose(
         site = max(probes, key=lambda name: probes[name].score.estimate)
         return Best(site, layers[site], question.negatives, None)
     reading = probes[chosen].reading
-    other = None if reading is None else score(_part(reading, question.groups % 2 == 1)).score
+    other = None if reading is None else score(reading.rows(question.groups % 2 == 1)).score
     return Best(chosen, layers[chosen], question.negatives, other)
 
 
@@ -138,11 +162,6 @@ def _best_of_half(question: Question, activations: Activations, sites: Sequence[
     if any(np.isnan(value) for value in estimates.values()):
         return None
     return max(estimates, key=estimates.__getitem__)
-
-
-def _part(reading: Reading, rows: Any) -> Reading:
-    names = ("truth", "scores", "groups", "folds")
-    return Reading(reading.kind, *(getattr(reading, name)[rows] for name in names))
 
 
 def probe_sites(question: Question, values: Mapping[str, Any], sites: Sequence[str]) -> Scores:

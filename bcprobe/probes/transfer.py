@@ -1,0 +1,310 @@
+"""One probe, several tasks: within each, pooled over all, from the others, from each to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bcprobe.errors import InputError
+from bcprobe.probes.activations import Activations
+from bcprobe.probes.directions import fit_direction
+from bcprobe.probes.latents import get_latent
+from bcprobe.probes.linear import (
+    ProbeScore,
+    Question,
+    Reading,
+    ask,
+    check_folds,
+    in_parallel,
+    mean_of,
+    read,
+    read_elsewhere,
+    score,
+)
+from bcprobe.probes.metrics import Floats, Ints, interval
+from bcprobe.probes.pooling import ALL
+from bcprobe.results import Score
+from bcprobe.rng import generator
+
+#: Mean over the tasks, each counting the same.
+MEAN = "mean"
+COLUMNS = (
+    "scheme", "kind", "negatives", "site", "layer", "train_task", "test_task", "metric",
+    "chance", "estimate", "lower", "upper", "n",
+)  # fmt: skip
+#: Refits behind the interval of a cosine: it takes whole fits, so there are few.
+COSINE_RESAMPLES = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question asked of one task, and the task's activations."""
+
+    task: str
+    question: Question
+    activations: Activations
+
+    def features(self, site: str) -> Any:
+        """Activations float32 [row, d] of the rows asked about."""
+        return self.question.features(self.activations.at(site))
+
+
+def ask_each(
+    parts: Mapping[str, Activations], latent: str, negatives: str
+) -> tuple[list[Asked], dict[str, str]]:
+    """The question of each task in which there is something to tell apart; why not in others."""
+    asked, left = [], {}
+    for task, activations in parts.items():
+        try:
+            question = ask(activations.labels, latent, negatives)
+            check_folds(question)
+            asked.append(Asked(task, question, activations))
+        except InputError as error:
+            left[task] = str(error)
+    return asked, left
+
+
+def within_readings(asked: Sequence[Asked], site: str) -> dict[str, Reading]:
+    """Task -> what probes fitted on other episodes of the same task read."""
+    return {
+        one.task: read(
+            one.question.latent.kind, one.features(site), one.question.truth, one.question.groups
+        )
+        for one in asked
+    }
+
+
+def pooled_reading(asked: Sequence[Asked], site: str) -> dict[str, Reading]:
+    """Task -> what probes fitted on other episodes of all tasks read; `ALL`: over all rows."""
+    features, truth, groups, task = _stacked(asked, site)
+    reading = read(asked[0].question.latent.kind, features, truth, groups)
+    parts = {one.task: reading.rows(task == one.task) for one in asked}
+    return {ALL: reading, **parts}
+
+
+def left_out_readings(asked: Sequence[Asked], site: str) -> dict[str, Reading]:
+    """Task -> what a probe fitted on all the other tasks reads."""
+    found = {
+        one.task: _from([other for other in asked if other is not one], one, site) for one in asked
+    }
+    return {task: reading for task, reading in found.items() if reading is not None}
+
+
+#: How probes are fitted and tested, by name.
+SCHEMES = {"within": within_readings, "pooled": pooled_reading, "left_out": left_out_readings}
+
+
+def matrix_readings(asked: Sequence[Asked], site: str) -> dict[tuple[str, str], Reading]:
+    """(fitted on, tested on) -> reading, for every pair of different tasks."""
+    pairs = [(a, b) for a in asked for b in asked if a is not b]
+    found = {(a.task, b.task): _from([a], b, site) for a, b in pairs}
+    return {names: reading for names, reading in found.items() if reading is not None}
+
+
+def _from(train: Sequence[Asked], test: Asked, site: str) -> Reading | None:
+    """What a probe fitted on some tasks reads in another; None if they share no two classes."""
+    kind, own = test.question.latent.kind, test.question
+    features, truth, _, _ = _stacked(train, site)
+    known = np.ones(len(own.truth), dtype=bool)
+    if kind == "classes":
+        known = np.isin(own.truth, truth)
+        if len(np.unique(own.truth[known])) < 2:
+            return None
+    found = read_elsewhere(kind, features, truth, test.features(site)[known])
+    groups = own.groups[known]
+    return Reading(kind, own.truth[known], found, groups, np.zeros(len(groups), dtype=np.int64))
+
+
+def _stacked(asked: Sequence[Asked], site: str) -> tuple[Any, Any, Ints, Any]:
+    """Features [row, d], truth [row], episode [row] over all tasks, and the task [row]."""
+    groups, first = [], 0
+    for one in asked:
+        groups.append(one.question.groups + first)
+        first = int(groups[-1].max()) + 1
+    names = np.concatenate([np.full(len(one.question.truth), one.task) for one in asked])
+    truth = np.concatenate([one.question.truth for one in asked])
+    features = np.concatenate([one.features(site) for one in asked])
+    return features, truth, np.concatenate(groups), names
+
+
+def score_rows(
+    parts: Mapping[str, Activations], latent: str, sites: Sequence[str], best: str
+) -> Iterator[dict[str, Any]]:
+    """Rows (`COLUMNS` but for ``layer``) of every scheme.
+
+    Every site for the leading negatives, the best site for others and for the matrix.
+    """
+    known = get_latent(latent)
+    for negatives in known.negatives:
+        asked, _ = ask_each(parts, latent, negatives)
+        if len(asked) < 2:
+            continue
+        names = {"negatives": negatives, "metric": known.metric, "chance": _chance(asked)}
+        leading = negatives == known.negatives[0]
+        for scheme, site, scores in _scored(asked, sites if leading else [best]):
+            yield from _scheme_rows(scheme, scores, site=site, **names)
+        if leading:
+            for (train, test), reading in matrix_readings(asked, best).items():
+                where = {"train_task": train, "test_task": test, "site": best}
+                yield _row(score(reading).score, scheme="matrix", **where, **names)
+
+
+def _scored(
+    asked: Sequence[Asked], sites: Sequence[str]
+) -> Iterator[tuple[str, str, dict[str, ProbeScore]]]:
+    """Every scheme at every site."""
+    jobs = [(scheme, site) for scheme in SCHEMES for site in sites]
+
+    def work(job: tuple[str, str]) -> dict[str, ProbeScore]:
+        readings = SCHEMES[job[0]](asked, job[1])
+        return {task: score(reading) for task, reading in readings.items()}
+
+    for (scheme, site), scores in zip(jobs, in_parallel(work, jobs), strict=True):
+        yield scheme, site, scores
+
+
+def reading_score_rows(
+    asked: Sequence[Asked], tested: Sequence[Asked], site: str, negatives: str
+) -> Iterator[dict[str, Any]]:
+    """Rows of the probe of all tasks ``asked``, on the episodes ``tested``, task by task."""
+    if not asked or not tested:
+        return
+    latent = asked[0].question.latent
+    names = {"negatives": negatives, "metric": latent.metric, "chance": _chance(asked)}
+    readings = {one.task: _from(asked, one, site) for one in tested}
+    scores = {task: score(found) for task, found in readings.items() if found is not None}
+    yield from _scheme_rows("own", scores, site=site, **names)
+
+
+def _scheme_rows(
+    scheme: str, scores: Mapping[str, ProbeScore], **names: Any
+) -> Iterator[dict[str, Any]]:
+    own = {task: found for task, found in scores.items() if task != ALL}
+    for task, found in scores.items():
+        train = {"within": task, "left_out": f"not {task}"}.get(scheme, ALL)
+        yield _row(found.score, scheme=scheme, train_task=train, test_task=task, **names)
+    if own:
+        mean = mean_of(list(own.values())).score
+        total = Score(mean.estimate, mean.lower, mean.upper, sum(f.score.n for f in own.values()))
+        train = {"within": "same", "left_out": "others"}.get(scheme, ALL)
+        yield _row(total, scheme=scheme, train_task=train, test_task=MEAN, **names)
+
+
+def _row(found: Score, **names: Any) -> dict[str, Any]:
+    return {"kind": "probe", **names, **found.__dict__}
+
+
+def _chance(asked: Sequence[Asked]) -> float:
+    kind = asked[0].question.latent.kind
+    if kind == "classes":
+        return 1 / len(np.unique(np.concatenate([one.question.truth for one in asked])))
+    return 0.5 if kind == "binary" else 0.0
+
+
+def cosine_rows(
+    parts: Mapping[str, Activations], latent: str, site: str, resamples: int = COSINE_RESAMPLES
+) -> Iterator[dict[str, Any]]:
+    """Cosines between the tasks' directions at a site, and with that of all tasks (`ALL`).
+
+    Intervals from refits on episodes drawn anew in every task. Latents of several classes
+    have several directions a task and give no rows.
+    """
+    known = get_latent(latent)
+    asked, _ = ask_each(parts, latent, known.negatives[0])
+    if known.kind == "classes" or len(asked) < 2:
+        return
+    rng = generator("cosines", latent, site)
+    draws = [[_drawn(one, rng) for one in asked] for _ in range(resamples)]
+    whole = [np.arange(len(one.question.truth)) for one in asked]
+    found = in_parallel(lambda rows: _cosines(asked, site, rows), [whole, *draws])
+    values = np.stack(found)  # (resample, task or all, task or all)
+    names = [*(one.task for one in asked), ALL]
+    for i, first in enumerate(names):
+        for j, second in enumerate(names[:i]):
+            cosine = interval(float(values[0, i, j]), values[1:, i, j], len(asked))
+            where = {"train_task": first, "test_task": second, "site": site, "chance": 0.0}
+            named = {"negatives": known.negatives[0], "metric": "cosine"}
+            yield _row(cosine, scheme="cosine", **where, **named)
+
+
+def _drawn(one: Asked, rng: np.random.Generator) -> Ints:
+    """Rows of as many episodes as there are, drawn with replacement."""
+    groups = one.question.groups
+    episodes = np.unique(groups)
+    chosen = rng.choice(episodes, len(episodes))
+    return np.concatenate([np.flatnonzero(groups == episode) for episode in chosen])
+
+
+def _cosines(asked: Sequence[Asked], site: str, rows: Sequence[Ints]) -> Floats:
+    """Cosines [task + 1, task + 1], the last one that of all tasks together."""
+    parts: list[tuple[Any, Any]] = [
+        (one.features(site)[own], one.question.truth[own])
+        for one, own in zip(asked, rows, strict=True)
+    ]
+    together: tuple[Any, Any] = (
+        np.concatenate([features for features, _ in parts]),
+        np.concatenate([truth for _, truth in parts]),
+    )
+    latent = asked[0].question.latent
+    units = []
+    for features, truth in (*parts, together):
+        if latent.kind == "binary" and len(np.unique(truth)) < 2:
+            units.append(np.full(features.shape[1], np.nan))
+            continue
+        units.append(fit_direction(latent.kind, features, truth, latent.name).directions[0])
+    stacked = np.stack(units)
+    return stacked @ stacked.T
+
+
+def delayed_rows(activations: Activations, site: str) -> Iterator[dict[str, Any]]:
+    """`mistake` against `undo_next`, told apart by corrections that come late.
+
+    ``knows the mistake``: among steps whose click is not Undo, does a mistake stand?
+    ``knows the click``: among steps with a mistake standing, is the click Undo? Each is asked
+    of the readings (out of fold) of the mistake probe and of the undo_next probe.
+    """
+    labels = activations.labels
+    truth = {name: labels[name].to_numpy(bool) for name in ("mistake", "undo_next")}
+    asked = {
+        "knows the mistake": ("mistake", ~truth["undo_next"]),
+        "knows the click": ("undo_next", truth["mistake"]),
+    }
+    for probe in ("mistake", "undo_next"):
+        try:
+            reading = ask(labels, probe, "all").read(activations.at(site)).reading
+        except InputError:
+            continue
+        for question, (about, rows) in asked.items():
+            if reading is None or len(np.unique(truth[about][rows])) < 2:
+                continue
+            part = reading.rows(rows)
+            told = Reading("binary", truth[about][rows], part.scores, part.groups, part.folds)
+            where = {"train_task": ALL, "test_task": ALL, "site": site, "negatives": question}
+            result = score(told).score
+            yield _row(result, scheme="delayed", **where, metric="auc", chance=0.5) | {
+                "kind": probe
+            }
+
+
+def roc_points(reading: Reading, grid: Floats) -> Floats:
+    """True-positive rate at each false-positive rate of ``grid``, the mean over folds."""
+    from sklearn.metrics import roc_curve
+
+    curves = []
+    for fold in np.unique(reading.folds):
+        part = reading.rows(reading.folds == fold)
+        truth = part.truth.astype(bool)
+        if truth.any() and not truth.all():
+            false, true, _ = roc_curve(truth, part.scores)
+            curves.append(np.interp(grid, false, true))
+    return np.mean(curves, axis=0) if curves else np.full(len(grid), np.nan)
+
+
+def table_of(rows: Sequence[dict[str, Any]], layers: Mapping[str, int]) -> pd.DataFrame:
+    """The rows as a tidy table (`COLUMNS`)."""
+    placed = [{**row, "layer": layers.get(row["site"])} for row in rows]
+    return pd.DataFrame(placed, columns=list(COLUMNS)).astype({"layer": "Int64"})

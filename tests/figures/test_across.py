@@ -1,0 +1,74 @@
+"""Figures of probes over several tasks show every task's numbers where they belong."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from bcprobe.figures import across, latents, probe_emergence
+from bcprobe.probes.transfer import COLUMNS
+
+TASKS = ("colored_dot_tracking", "neuron_tracking", "road_network_construction")
+SITES = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_post")
+
+
+def row(scheme: str, site: str, train: str, test: str, estimate: float, **more: object) -> dict:
+    where = {"scheme": scheme, "site": site, "train_task": train, "test_task": test}
+    number = {"estimate": estimate, "lower": estimate - 0.05, "upper": estimate + 0.05, "n": 9}
+    layer = {"": None}.get(site, int(site[7]) + 1 if site else None)
+    usual = {"kind": "probe", "negatives": "matched", "metric": "auc", "chance": 0.5}
+    return {**where, **number, "layer": layer, **usual, **more}
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rows = []
+    for layer, site in enumerate(SITES):
+        for scheme, base in (("within", 0.9), ("pooled", 0.8), ("left_out", 0.7)):
+            rows.append(row(scheme, site, "x", "mean", base - 0.1 * layer))
+            rows += [row(scheme, site, t, t, base - 0.02 * i) for i, t in enumerate(TASKS)]
+    rows += [row("matrix", SITES[0], a, b, 0.6) for a in TASKS for b in TASKS if a != b]
+    rows += [row("cosine", SITES[0], TASKS[i], TASKS[j], 0.3) for i, j in ((1, 0), (2, 0), (2, 1))]
+    rows += [
+        row("roc", SITES[0], s, "mean", x, kind=s, chance=x)
+        for s in ("within", "pooled", "left_out") for x in (0.0, 0.5, 1.0)
+    ]  # fmt: skip
+    rows += [row("pooled", SITES[0], "all", "all", 0.4, kind="selectivity", chance=0.0)]
+    rows += [row("pooled", "", "all", "all", 0.55, kind="pixels")]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"layer": "Int64"})
+
+
+def test_layers_tasks_and_matrix_hold_the_numbers(table: pd.DataFrame) -> None:
+    layers, roc, tasks, matrix = across.plot(table).axes
+    lines = {line.get_label(): line.get_ydata() for line in layers.lines}
+    assert lines["within the task"] == pytest.approx([0.9, 0.8])
+    assert lines["pixels"] == pytest.approx([0.55, 0.55])
+    assert roc.lines[0].get_ydata() == pytest.approx([0.0, 0.5, 1.0])
+    names = [label.get_text() for label in tasks.get_yticklabels()]
+    assert names == ["colored dots", "neuron", "roads"]
+    assert tasks.lines[0].get_xdata() == pytest.approx([0.9, 0.88, 0.86])
+    written = [text.get_text() for text in matrix.texts]
+    assert written == [".90", ".60", ".60", ".60", ".88", ".60", ".60", ".60", ".86"]
+
+
+def test_cosines_are_shown_both_ways(table: pd.DataFrame) -> None:
+    (axis,) = across.plot_directions(table).axes
+    assert [text.get_text() for text in axis.texts] == [".30"] * 6
+
+
+def test_each_latent_has_a_row(table: pd.DataFrame) -> None:
+    both = pd.concat([table.assign(latent=name) for name in ("phase", "position")])
+    axes = latents.plot(both).axes
+    assert [axis.get_title(loc="left") for axis in axes] == ["phase", "", "position", ""]
+
+
+def test_probes_stand_above_skills_over_training() -> None:
+    rows = [
+        {"what": what, "name": name, "frames": frames, "estimate": value, "lower": 0, "upper": 1}
+        for what, name in (("probe", "mistake"), ("skill", "undo"))
+        for frames, value in ((1024, 0.1), (2048, 0.6))
+    ]
+    above, below = probe_emergence.plot(pd.DataFrame(rows)).axes
+    for axis in (above, below):
+        assert axis.lines[0].get_xdata().tolist() == [1024, 2048]
+        assert axis.lines[0].get_ydata().tolist() == [0.1, 0.6]
