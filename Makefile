@@ -10,7 +10,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c "$(FITS)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: demo test lint types notebooks figures bench clean
+.PHONY: demo test lint types docs notebooks figures bench clean
 .NOTPARALLEL:
 
 demo: .venv/base.stamp
@@ -27,7 +27,11 @@ lint: .venv/dev.stamp
 types: .venv/dev.stamp
 	$(BIN)/mypy bcprobe
 
-# Numbered cells, no times: an executed notebook changes only where its results do.
+docs: .venv/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Numbered cells, no times: an executed notebook changes only where its results do, and in
+# the names of its widgets.
 NUMBER_CELLS := import json, sys; notebook = json.load(sys.stdin); \
 	[cell.update(id=f"cell-{n}") for n, cell in enumerate(notebook["cells"])]; \
 	json.dump(notebook, sys.stdout)
@@ -39,6 +43,7 @@ notebooks: .venv/dev.stamp
 	    | ../$(BIN)/python -c '$(NUMBER_CELLS)' \
 	    | ../$(BIN)/jupyter nbconvert --log-level ERROR --stdin --to notebook --execute \
 	      --KernelManager.transport=ipc --ExecutePreprocessor.record_timing=False \
+      --ExecutePreprocessor.startup_timeout=300 \
 	      --output "$${source%.py}.ipynb" || exit 1; \
 	done
 
@@ -52,7 +57,7 @@ bench: .venv/dev.stamp
 
 clean:
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf build dist *.egg-info
+	rm -rf build dist site *.egg-info
 	find bcprobe tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call install,EXTRAS): pip's latest line moves on a terminal; the log's end shows a failure.

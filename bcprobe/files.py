@@ -11,6 +11,9 @@ from pathlib import Path
 
 from bcprobe.errors import InputError
 
+#: Letters that `tempfile.mkstemp` puts behind a prefix.
+_RANDOM_LETTERS = 8
+
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
@@ -32,6 +35,13 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers have left anywhere in ``folder``."""
+    for path in folder.rglob(f".*.{'?' * _RANDOM_LETTERS}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from bcprobe.cli import analyse, data, models
+from bcprobe.cli.examples import epilog
 from bcprobe.errors import InputError
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ for verb in (
     analyse.figure,
     models.checkpoints,
 ):
-    app.command()(verb)
+    app.command(epilog=epilog(verb.__name__))(verb)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ class ColoredDotTracking:
 
     def sample(self, rng: np.random.Generator, difficulty: str = "default") -> World:
         """Draw a volume: a curve turned, scaled, shifted, and one dot per slice along it."""
-        settings = SETTINGS[difficulty]
+        settings = self.settings[difficulty]
         curve = sorted(CURVES)[rng.integers(len(CURVES))]
         return World(
             curve=curve,

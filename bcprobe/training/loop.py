@@ -22,6 +22,7 @@ from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.progress import Progress
 from bcprobe.training.run import Run
 from bcprobe.training.saving import claim_folder, load_state
+from bcprobe.training.step import check_parts
 from bcprobe.training.stream import Stream, StreamError
 
 
@@ -68,6 +69,7 @@ def train(
     check_log(log)
     on = pick_device(device)
     processes = join_processes(on)
+    check_parts(experiment.rows, processes.count, accumulation or 1)
     processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
     run = _open_run(experiment, folder, on, processes, threads, accumulation)
     if run.finished and (folder / "config.json").exists():

@@ -61,6 +61,11 @@ class Processes:
             raise InputError(refusal[0])
 
 
+def launched_as_main() -> bool:
+    """Whether a launcher made this process number 0, or there was none."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def join_processes(device: torch.device) -> Processes:
     """The processes that ``accelerate launch`` or ``torchrun`` started, or this one alone.
 

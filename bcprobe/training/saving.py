@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bcprobe.errors import InputError
-from bcprobe.files import atomic_file
+from bcprobe.files import atomic_file, remove_leftovers
 from bcprobe.model.config import config_from_dict
 from bcprobe.training.config import Experiment
 
@@ -24,7 +24,7 @@ _KEY = "bcprobe"
 
 
 def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
-    """Make ``folder`` this run's, or make sure that it is.
+    """Make ``folder`` this run's, or make sure that it is; what a kill left half written goes.
 
     Raises `InputError` before anything is written if the folder cannot be written to, holds
     something else, another experiment's run, or this one's without ``resume``; or if there
@@ -47,6 +47,7 @@ def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
         raise InputError(f"'{folder}' holds a run of '{experiment.name}' already; resume it")
     if not resume and (folder / "config.json").exists():
         raise InputError(f"'{folder}' holds a finished checkpoint; choose a new folder")
+    remove_leftovers(folder)
 
 
 def _read_experiment(path: Path) -> dict[str, Any] | None:

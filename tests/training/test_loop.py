@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -17,75 +18,12 @@ from torch import Tensor
 from bcprobe.errors import InputError
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import list_steps, read_card
-from bcprobe.training import run as run_module
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import pick_device, train
 from bcprobe.training.run import DivergedError, MemoryFullError, Run
 from bcprobe.training.saving import SavedState, load_state
 from bcprobe.training.stream import Stream, StreamError
-
-#: Moments at which a run is killed, one after another: just after the n-th call of a function.
-MOMENTS = [
-    ("run", "nll_by_action", 3),  # between two steps' savings
-    ("saving", "save_file", 3),  # the state is written and not yet in its place
-    ("keeper", "write_table", 3),  # the state is in its place, one table is not
-    ("keeper", "save_checkpoint", 1),  # a saved step of the series
-]
-#: Trains in processes that kill themselves, each going on where the last was killed.
-KILLED = """
-import json, os, signal, sys
-from dataclasses import replace
-
-def die_after(module, name, count):
-    function, calls = getattr(module, name), []
-
-    def deadly(*args, **options):
-        result = function(*args, **options)
-        calls.append(None)
-        if len(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(module, name, deadly)
-
-def main():  # imports here: the data workers, which load this file, go without torch
-    from importlib import import_module
-    from bcprobe.experiments import tiny
-    from bcprobe.training.loop import train
-    import torch
-
-    torch.set_num_threads(1)
-    quick = replace(tiny(), frames=256, first_save=128, validate_every=1 << 20)
-    for number, (module, name, count) in enumerate(json.loads(sys.argv[2])):
-        child = os.fork()
-        if not child:
-            die_after(import_module("bcprobe.training." + module), name, count)
-            options = {"threads": 1, "save_seconds": 0.0, "progress": False, "device": "cpu"}
-            train(quick, sys.argv[1], resume=number > 0, **options)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status))
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-def train_and_be_killed(folder: Path) -> list[int]:
-    """Exit codes of the processes that trained."""
-    script = folder.with_suffix(".py")
-    script.write_text(KILLED)
-    root = Path(run_module.__file__).parents[2]
-    ended = subprocess.run(
-        [sys.executable, str(script), str(folder), json.dumps(MOMENTS)],
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [int(code) for code in ended.stdout.split()]
 
 
 def go(experiment: Experiment, folder: Path, **options: object) -> Path:
@@ -97,15 +35,6 @@ def state_of(folder: Path) -> SavedState:
     saved = load_state(folder)
     assert saved is not None
     return saved
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    from bcprobe.experiments import tiny
-
-    quick = replace(tiny(), frames=256, first_save=128, validate_every=1 << 20)
-    return go(quick, tmp_path_factory.mktemp("whole") / "run")
 
 
 def test_a_run_leaves_a_checkpoint_its_series_and_its_tables(
@@ -129,27 +58,6 @@ def test_a_run_leaves_a_checkpoint_its_series_and_its_tables(
 def test_the_loss_falls(whole: Path) -> None:
     validation = pd.read_parquet(whole / "validation.parquet")
     assert validation["loss"].iloc[-1] < validation["loss"].iloc[0] - 0.5
-
-
-def test_a_run_killed_again_and_again_is_the_run_never_killed(
-    whole: Path, quick: Experiment, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    assert train_and_be_killed(folder) == [-signal.SIGKILL] * len(MOMENTS)
-    assert 0 < state_of(folder).values["step"] < 16
-    go(quick, folder, resume=True, workers=2)
-    theirs, ours = state_of(whole).tensors, state_of(folder).tensors
-    assert theirs.keys() == ours.keys()
-    for name in theirs:
-        if not name.startswith("table."):
-            assert torch.equal(theirs[name], ours[name]), name
-    timed = ["seconds", "frames_per_second", "data_wait"]
-    for name in ("training", "validation"):
-        a, b = (pd.read_parquet(f / f"{name}.parquet") for f in (whole, folder))
-        pd.testing.assert_frame_equal(
-            a.drop(columns=timed, errors="ignore"), b.drop(columns=timed, errors="ignore")
-        )
-    assert read_card(whole)["weights"] == read_card(folder)["weights"]
 
 
 def test_ctrl_c_finishes_the_step_saves_and_says_so(
@@ -190,11 +98,23 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     assert all(torch.isfinite(t).all() for t in saved.part("model").values())
 
 
+def too_much_for_a_gpu() -> Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def too_much_for_the_cpu() -> Tensor:
+    return torch.empty(1 << 50)
+
+
+@pytest.mark.parametrize("allocate", [too_much_for_a_gpu, too_much_for_the_cpu])
 def test_a_step_that_does_not_fit_names_the_settings_to_change(
-    quick: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: Experiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allocate: Callable[[], Tensor],
 ) -> None:
     def full(self: Run, batch: Batch) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return allocate()
 
     monkeypatch.setattr(Run, "_backward", full)
     with pytest.raises(
@@ -214,22 +134,23 @@ def test_an_error_of_another_kind_is_not_called_a_lack_of_memory(
         go(quick, tmp_path / "run")
 
 
-def test_a_dead_worker_ends_the_run_with_its_state_saved(
+def test_a_dead_worker_ends_the_run_within_seconds_with_its_state_saved(
     quick: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Stream.__next__
+    backward, killed = Run._backward, []
 
-    def failing(self: Stream) -> object:
-        if self.waited > 0 and (load := getattr(self, "taken", 0)) == 4:
-            raise StreamError(f"data worker 0 died after {load} batches")
-        self.taken = getattr(self, "taken", 0) + 1  # type: ignore[attr-defined]
-        return take(self)
+    def killing(self: Run, batch: Batch) -> Tensor:
+        if self.step == 3:
+            os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+            killed.append(time.monotonic())
+        return backward(self, batch)
 
-    monkeypatch.setattr(Stream, "__next__", failing)
-    with pytest.raises(StreamError, match="worker 0"):
-        go(quick, tmp_path / "run")
+    monkeypatch.setattr(Run, "_backward", killing)
+    with pytest.raises(StreamError, match=r"data worker 0 \(process \d+\) died"):
+        go(replace(quick, frames=1 << 14), tmp_path / "run")
+    assert time.monotonic() - killed[0] < 10
     saved = state_of(tmp_path / "run")
-    assert saved.values["step"] == 4
+    assert saved.values["step"] == len(saved.part("table")["training"]) >= 4
 
 
 def test_a_finished_run_resumed_is_left_alone(whole: Path, quick: Experiment) -> None:
@@ -276,4 +197,6 @@ def test_devices_that_are_not_there_are_refused_before_anything_is_written(
         pick_device("gpu")
     with pytest.raises(InputError, match="threads is 0"):
         go(quick, tmp_path / "run", threads=0)
+    with pytest.raises(InputError, match="2 rows do not divide"):
+        go(quick, tmp_path / "run", accumulation=3)
     assert not (tmp_path / "run").exists()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from bcprobe.errors import InputError
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
+from bcprobe.training.loop import train
+from bcprobe.training.run import Run
 from bcprobe.training.saving import STATE_FILE, SavedState, claim_folder, load_state, save_state
+from bcprobe.training.stream import Position
 
 
 @contextmanager
@@ -46,6 +51,29 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path) -> None:
     assert saved is not None
     assert saved.values == {"step": 1}
     assert [path.name for path in (tmp_path / "resume").iterdir()] == ["state.safetensors"]
+
+
+def test_a_disk_that_fills_while_training_leaves_a_run_to_go_on_with(
+    tmp_path: Path, quick: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Run.learn
+
+    def learning(self: Run, batch: Batch, after: Position, waited: float) -> None:
+        learn(self, batch, after, waited)
+        if self.step == 8:
+            limited.enter_context(files_at_most(1000))
+
+    options = {"threads": 1, "progress": False, "device": "cpu", "save_seconds": 0.0}
+    monkeypatch.setattr(Run, "learn", learning)
+    with ExitStack() as limited, pytest.raises(InputError, match="cannot write"):
+        train(quick, tmp_path, **options)  # type: ignore[arg-type]
+    assert load_checkpoint(f"{tmp_path}@0").metadata["frames"] == 0
+    saved = load_state(tmp_path)
+    assert saved is not None
+    assert saved.values["step"] == 7
+    monkeypatch.undo()
+    train(quick, tmp_path, resume=True, **options)  # type: ignore[arg-type]
+    assert load_checkpoint(tmp_path).metadata["frames"] == quick.frames
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

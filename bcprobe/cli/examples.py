@@ -1,0 +1,34 @@
+"""Commands that a verb's help shows, one or more for each."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "tasks": ("bcprobe tasks", "bcprobe tasks --json"),
+    "show": ("bcprobe show cell_lineage_tracking --seed 3 --out episode.html",),
+    "generate": (
+        "bcprobe generate --tasks all --episodes 20 --out data",
+        "bcprobe generate --images stack.tif --labels instances.tif --out data",
+    ),
+    "stats": ("bcprobe stats --tasks all --episodes 100", "bcprobe stats --data data --json"),
+    "train": (
+        "bcprobe train --experiment tiny --out runs/tiny",
+        "bcprobe train --experiment dots-nano --out runs/mine --threads 2",
+        "bcprobe train --experiment dots-nano --out runs/mine --resume",
+    ),
+    "evaluate": (
+        "bcprobe evaluate --episodes 20",
+        "bcprobe evaluate --checkpoint runs/mine --section teacher_forced --json",
+    ),
+    "probe": (
+        "bcprobe probe --latent mistake --out probe",
+        "bcprobe probe --latent phase --checkpoint dots-nano@65536 --json",
+    ),
+    "intervene": ("bcprobe intervene --latent mistake --out intervention",),
+    "figure": ("bcprobe figure all", "bcprobe figure emergence --out drawn"),
+    "checkpoints": ("bcprobe checkpoints",),
+}
+
+
+def epilog(verb: str) -> str:
+    """End of a verb's help: its examples, line by line."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[verb])])
