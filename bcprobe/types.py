@@ -13,8 +13,9 @@ Glossary (stated here once, true everywhere):
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 SCREEN_WIDTH = 480
 SCREEN_HEIGHT = 360
@@ -115,5 +116,12 @@ class Episode:
     frame_hash: str
     generator_version: int = GENERATOR_VERSION
 
+    #: HTML that shows an episode; `bcprobe.episodes`, which can draw screens, sets it.
+    to_html: ClassVar[Callable[[Episode], str] | None] = None
+
     def __len__(self) -> int:
         return len(self.steps)
+
+    def _repr_html_(self) -> str | None:
+        """What Jupyter shows; None, which makes it show the text, before `to_html` is set."""
+        return None if Episode.to_html is None else Episode.to_html(self)

@@ -6,8 +6,8 @@
 # ---
 # %% [markdown]
 # # A first look at a checkpoint
-# An annotator traces colored dots through a volume, one click at a time. `dots-nano` was
-# trained to watch the screen and predict the next click. What does it see in one decision?
+# A network watched annotators at work, screen by screen, and learned to predict their next
+# click. What does it see in one decision?
 
 # %%
 import matplotlib.pyplot as plt
@@ -15,48 +15,70 @@ import numpy as np
 
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
+from bcprobe.explore import explore
+from bcprobe.figures.lens import mark, overlay
 from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
 from bcprobe.probes.latents import label_table
+from bcprobe.probes.lens import look
 from bcprobe.rng import split_seed
 
-# %% [markdown]
-# The episodes come from the test split, so the model has never seen these worlds. This is the
-# first in which the annotator makes a mistake.
+# %% tags=["parameters"]
+CHECKPOINT = DEFAULT_CHECKPOINT
 
 # %%
-model = load_checkpoint("dots-nano")
-episodes = (generate("colored_dot_tracking", split_seed("test", i)) for i in range(99))
+model = load_checkpoint(CHECKPOINT)
+model
+
+# %% [markdown]
+# Episodes come from the test split, so the model has never seen these worlds. This is the
+# first in which the annotator makes a mistake and takes it back.
+
+# %%
+task = trained_tasks(model.folder)[0]
+episodes = (generate(task, split_seed("test", i)) for i in range(99))
 episode = next(e for e in episodes if any(step.undo_next for step in e.steps))
-clicks, cache = model.run_with_cache(*as_tensors(episode))
+episode
+
+# %% [markdown]
+# What is true at each click is known: the world is ours.
+
+# %%
 labels = label_table([episode])
-labels[["step", "action", "phase", "position", "progress", "mistake"]].tail()
+undo = int(np.argmax(labels.undo_next))
+labels[["step", "action", "phase", "position", "progress", "mistake"]][undo - 3 : undo + 3]
 
 # %% [markdown]
-# Where does it expect the next click? Left, before an ordinary placement; right, before the
-# annotator's Undo, when a wrong mark stands on the screen.
+# Where is the next click expected? Left, before an ordinary placement; right, before the Undo,
+# when a wrong mark stands on the screen. The cross is the annotator's click.
 
 # %%
-frames = as_tensors(episode)[0][0].permute(0, 2, 3, 1).numpy()
-moments = [labels.index[labels.action == action][0] for action in ("place", "undo")]
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-for axis, t in zip(axes, moments, strict=True):
-    axis.imshow(frames[t])
-    heat = clicks.heat_map()[0, t].numpy()
-    axis.imshow(np.sqrt(heat), cmap="magma", alpha=np.clip(np.sqrt(heat / heat.max()), 0, 0.9))
-    axis.plot(*episode.steps[t].click, "+", color="cyan", markersize=12)
-    axis.set(
-        title=f"step {t}: the annotator clicks {episode.steps[t].widget}", xticks=[], yticks=[]
-    )
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+for axis, t in zip(axes, (int(np.argmax(labels.action == "place")), undo), strict=True):
+    decision = look(episode, t, model)
+    mark(axis, overlay(decision.screens[-1], decision.heat[-1]), decision.click)
+    axis.set_title(f"click {t}: the annotator clicks {episode.steps[t].widget}")
 
 # %% [markdown]
-# The cache holds the residual stream by TransformerLens's names; [cls] is one token a frame.
+# `run_with_cache` holds every activation under TransformerLens's names. [cls] is one token a
+# frame; its residual stream already sorts the clicks by what the annotator is about.
 
 # %%
-cls = cache["blocks.2.hook_resid_post"][0, model.cls_positions(len(episode))].numpy()
+_, cache = model.run_with_cache(*as_tensors(episode))
+layer = (model.config.n_layers + 1) // 2
+site = f"blocks.{layer - 1}.hook_resid_post"
+cls = cache[site][0, model.cls_positions(len(episode))].numpy()
 _, _, axes_of_variation = np.linalg.svd(cls - cls.mean(0), full_matrices=False)
 xy = (cls - cls.mean(0)) @ axes_of_variation[:2].T
 figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
 for phase, rows in labels.groupby("phase"):
     axis.scatter(*xy[rows.index].T, label=phase, s=18)
-axis.set(title="[cls] after layer 3, first two components", xlabel="PC 1", ylabel="PC 2")
-axis.legend()
+axis.set(title=f"[cls] after layer {layer}, two components", xlabel="PC 1", ylabel="PC 2")
+axis.legend();  # fmt: skip
+
+# %% [markdown]
+# The rest is for your own hands: drag the slider through the episode, choose a layer and a
+# head. (Where widgets cannot live, the first moment stands here as a picture.)
+
+# %%
+explore(episode, model)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
-    DEFAULT_TASK,
     CheckpointName,
     Json,
     Layout,
     Out,
     Seed,
-    TaskName,
     TaskNames,
     at_least_one,
     tasks_of,
 )
 from bcprobe.console import number, print_json, print_table, progress
-from bcprobe.errors import check_name
+from bcprobe.errors import InputError, check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,41 +30,101 @@ LATENTS = ("mistake", "phase", "position", "progress", "undo_next", "mistake_kin
 def probe(
     latent: Annotated[str, typer.Option(help=", ".join(LATENTS))] = "mistake",
     checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
-    task: TaskName = DEFAULT_TASK,
+    task: TaskNames = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
     ] = None,
-    episodes: Annotated[int, typer.Option(help="Test episodes.")] = 200,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            help="Test episodes of each task; default: 200 of one, 40 of each of several."
+        ),
+    ] = None,
+    own: Annotated[
+        int, typer.Option(help="Episodes of each task that the model works itself, to test on.")
+    ] = 0,
     layout: Layout = "original",
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """Read a latent from the residual stream, layer by layer, with controls."""
+    """Read a latent from the residual stream, layer by layer, with controls.
+
+    Tasks default to those the checkpoint was trained on. Over several tasks: within each,
+    pooled, with each left out, and from each to each.
+    """
     check_name("latent", latent, LATENTS)
+    tasks = tasks_of(checkpoint, task)
+    several = len(tasks) > 1
+    if own and not several:
+        raise InputError("--own tests a probe of several tasks; name another --task, or all")
+    usual = 40 if several else 200
+    count = at_least_one("--episodes", usual if episodes is None else episodes)
+    options: dict[str, Any] = {
+        "sites": site or None,
+        "episodes": count,
+        "seed": seed,
+        "layout": layout,
+    }
+    if several:
+        return _probe_across(latent, checkpoint, tasks, own, options, out, json_)
     from bcprobe.probes.run import run
 
-    found = run(
-        latent,
-        checkpoint,
-        task,
-        sites=site or None,
-        episodes=at_least_one("--episodes", episodes),
-        seed=seed,
-        layout=layout,
-    )
+    found = run(latent, checkpoint, tasks[0], **options)
     if out is not None:
         from bcprobe.figures import probe_layers, style
 
         found.write(out, lambda table, *where: style.save(probe_layers.plot(table), *where))
     if json_:
         return print_json(found.as_dict())
-    title = f"{latent} ({found.metric}), {checkpoint}, {task}, {episodes} episodes"
+    title = f"{latent} ({found.metric}), {checkpoint}, {tasks[0]}, {count} episodes"
     rows = [
         [row.kind, row.negatives, _short(row.site), number(row), row.n]
         for row in found.table().itertuples()
     ]
     print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
+    if out is not None:
+        typer.echo(f"{out}: table, plot and direction card")
+
+
+def _probe_across(
+    latent: str,
+    checkpoint: str,
+    tasks: list[str],
+    own: int,
+    options: dict[str, Any],
+    out: Path | None,
+    json_: bool,
+) -> None:
+    from bcprobe.probes.across import run_across
+
+    found = run_across(latent, checkpoint, tasks, own=own, **options)
+    pooled = found.pooled
+    if out is not None:
+        from bcprobe.figures import across, style
+
+        draw = across.plot if pooled.latent.kind == "binary" else across.plot_tasks
+        found.write(out, lambda table, *where: style.save(draw(table), *where))
+    if json_:
+        return print_json(found.as_dict())
+    summary = found.summary()
+    schemes = [name for name in summary.columns if name != "task"]
+    rows = [
+        [row["task"], *("" if row[name] != row[name] else number(row[name]) for name in schemes)]
+        for _, row in summary.iterrows()
+    ]
+    best = pooled.best
+    where = f"{latent} ({pooled.metric}, {best.negatives} negatives) at {_short(best.site)}"
+    title = f"{where}, {checkpoint}, {options['episodes']} episodes of each task"
+    print_table(["task", *(name.replace("_", " ") for name in schemes)], rows, title)
+    controls = [
+        [row.kind, number(row), row.n]
+        for row in pooled.table().itertuples()
+        if row.kind != "probe" and row.negatives == best.negatives and row.site in ("", best.site)
+    ]
+    print_table(["control of the pooled probe", pooled.metric, "n"], controls)
+    for name, reason in found.left_aside.items():
+        typer.echo(f"{name} is left aside: {reason}")
     if out is not None:
         typer.echo(f"{out}: table, plot and direction card")
 
@@ -143,7 +201,9 @@ def _print_effects(table: pd.DataFrame, title: str) -> None:
 def figure(
     name: Annotated[str, typer.Argument(help="Figure name, or all.")] = "all",
     out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("figures"),
-    recompute: Annotated[bool, typer.Option(help="Make the tables anew first.")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Make the tables anew first, from checkpoints.")
+    ] = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,17 +17,25 @@ from bcprobe.cli.options import (
     Seed,
     TaskNames,
     at_least_one,
-    task_names,
+    tasks_of,
 )
 from bcprobe.console import number, print_json, print_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns of a terminal in which names of tasks need not be cut in two lines.
+WIDE = 120
+
 
 def train(
-    experiment: Annotated[str, typer.Option(help="Name of an experiment.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    experiment: Annotated[str, typer.Option(help="Name of an experiment; tiny takes seconds.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: new, or its own with --resume.")],
     frames: Annotated[int | None, typer.Option(help="Length of the run; default: its own.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes that make episodes.")] = 1,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model.")] = None,
     accumulation: Annotated[
@@ -36,7 +45,11 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of data and weights.", min=0)] = None,
     json_: Json = False,
 ) -> None:
-    """Train a named experiment on episodes made on the fly."""
+    """Train a named experiment on episodes made on the fly.
+
+    Ctrl-C finishes the step and saves. Started by `accelerate launch` or `torchrun`, the
+    processes share each batch.
+    """
     import os
 
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages, a third faster
@@ -44,6 +57,7 @@ def train(
 
     from bcprobe.experiments import get_experiment
     from bcprobe.training.loop import train as run
+    from bcprobe.training.processes import launched_as_main
 
     plan = get_experiment(experiment)
     if seed is not None:
@@ -59,6 +73,8 @@ def train(
         accumulation=accumulation,
         log=log,
     )
+    if not launched_as_main():
+        return None
     if json_:
         return print_json({"out": str(folder), "experiment": experiment})
     typer.echo(f"{folder}: trained")
@@ -74,27 +90,38 @@ def evaluate(
         typer.Option(help="teacher_forced, closed_loop, forced_mistakes, copycat; default: all."),
     ] = None,
     layout: Layout = "original",
+    workers: Annotated[
+        int | None, typer.Option(help="Tasks evaluated side by side; default: one a core.", min=1)
+    ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Write the checkpoint's README.md from the scores.")
+    ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print every score, not the few of the summary.")
     ] = False,
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """Measure a checkpoint on unseen worlds: teacher-forced, closed loop, forced mistakes."""
+    """Measure a checkpoint on unseen worlds: teacher-forced, closed loop, forced mistakes.
+
+    Default: the tasks that the checkpoint was trained on.
+    """
     from bcprobe.evaluation.model_card import write_model_card
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run
+    from bcprobe.evaluation.summary import in_two_lines, tables
     from bcprobe.results import write_table
 
     found = run(
         checkpoint,
-        task_names(task),
+        tasks_of(checkpoint, task),
         episodes,
         temperature or (0.0, 0.5, 1.0),
         seed,
         layout=layout,
         sections=section or list(SECTIONS),
+        workers=workers,
     )
     if out is not None:
         write_table(found.table(), out / "evaluation.parquet")
@@ -102,14 +129,24 @@ def evaluate(
         write_model_card(found)
     if json_:
         return print_json(found.as_dict())
-    keys = ["section", "policy", "temperature", "kind", "metric"]
-    for name, rows in found.table().groupby("section", sort=False):
-        names = [key for key in keys[1:] if key in rows and rows[key].notna().any()]
+    if details:
+        _print_scores(found.table())
+        return None
+    narrow = get_terminal_size().columns < WIDE
+    for title, columns, rows in tables(found.table()):
+        shown = [[in_two_lines(row[0]) if narrow else row[0], *row[1:]] for row in rows]
+        print_table(columns, shown, title)
+
+
+def _print_scores(scores: pd.DataFrame) -> None:
+    """Every score, a table for each task and section."""
+    names = ["policy", "temperature", "kind", "metric"]
+    for (task, section), rows in scores.groupby(["task", "section"], sort=False):
         lines = [
             [*("" if row[n] != row[n] else row[n] for n in names), number(row), row["n"]]
             for _, row in rows.iterrows()
         ]
-        print_table([*names, "estimate [95 %]", "n"], lines, str(name))
+        print_table([*names, "estimate [95 %]", "n"], lines, f"{task}: {section}")
 
 
 def checkpoints(json_: Json = False, seed: Seed = 0) -> None:

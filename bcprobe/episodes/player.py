@@ -48,7 +48,7 @@ def write_html(episode: Episode, path: Path | str) -> Path:
     """
     data = json.dumps(_page_data(episode), allow_nan=False).replace("<", "\\u003c")
     page = files("bcprobe.episodes").joinpath("player.html").read_text(encoding="utf-8")
-    page = page.replace("@TITLE@", html.escape(_title(episode)), 1).replace("@DATA@", data, 1)
+    page = page.replace("@TITLE@", html.escape(title_of(episode)), 1).replace("@DATA@", data, 1)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
@@ -78,7 +78,7 @@ def _page_data(episode: Episode) -> dict[str, Any]:
     screens: list[NDArray[np.uint8]] = []
     number: dict[bytes, int] = {}
     steps = []
-    title = _title(episode)
+    title = title_of(episode)
     for simulator, step in replay(episode):
         screen = simulator.screen()
         index = number.setdefault(screen.tobytes(), len(screens))
@@ -88,8 +88,8 @@ def _page_data(episode: Episode) -> dict[str, Any]:
         title = simulator.task.title
     return {
         "title": title,
-        "about": _about(episode),
-        "outcome": {"text": _outcome(episode), "success": episode.outcome.success},
+        "about": about(episode),
+        "outcome": {"text": outcome_of(episode), "success": episode.outcome.success},
         "foot": _foot(episode),
         "width": SCREEN_WIDTH,
         "height": SCREEN_HEIGHT,
@@ -130,7 +130,8 @@ def _text(simulator: Simulator, step: Step) -> str:
     return f"Presses {labels[step.widget]}" if step.widget in labels else "Clicks on nothing"
 
 
-def _title(episode: Episode) -> str:
+def title_of(episode: Episode) -> str:
+    """Name of the episode's task in words."""
     return _words(episode.task).capitalize()
 
 
@@ -138,12 +139,14 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _about(episode: Episode) -> str:
+def about(episode: Episode) -> str:
+    """Who worked it, in which layout, how hard."""
     difficulty = f"{episode.difficulty} difficulty"
     return f"Worked by: {episode.origin} · {_words(episode.layout)} layout · {difficulty}"
 
 
-def _outcome(episode: Episode) -> str:
+def outcome_of(episode: Episode) -> str:
+    """Whether it was solved, and its score."""
     outcome = episode.outcome
     word = "Success" if outcome.success else "Not solved" if outcome.done else "Not finished"
     return f"{word}, score {outcome.score:.2f}"
@@ -177,7 +180,7 @@ def _encode(screens: Iterable[NDArray[np.uint8]], options: dict[str, Any]) -> li
 
 def _pictures(episode: Episode) -> Iterator[Image.Image]:
     """Screens with clicks drawn and the timeline under them."""
-    strip = _timeline(episode)
+    strip = draw_timeline(episode)
     before: Click | None = None
     for number, (simulator, step) in enumerate(replay(episode)):
         picture = Image.new("RGB", (SCREEN_WIDTH, SCREEN_HEIGHT + _STRIP))
@@ -186,7 +189,7 @@ def _pictures(episode: Episode) -> Iterator[Image.Image]:
         draw = ImageDraw.Draw(picture)
         if before is not None:
             _ring(draw, before, 4, "white", 1)
-        _crosshair(draw, step.click)
+        draw_crosshair(draw, step.click)
         _playhead(draw, number, len(episode))
         before = step.click
         yield picture
@@ -197,7 +200,8 @@ def _opening(episode: Episode) -> Image.Image:
     return _quantized(Image.fromarray(simulator.screen()))
 
 
-def _crosshair(draw: ImageDraw.ImageDraw, click: Click) -> None:
+def draw_crosshair(draw: ImageDraw.ImageDraw, click: Click) -> None:
+    """Draw a cross and ring around a click."""
     for color, width in (("black", 4), (CLICK_COLOR, 2)):
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start = (click.x + 5 * dx, click.y + 5 * dy)
@@ -210,7 +214,7 @@ def _ring(draw: ImageDraw.ImageDraw, click: Click, radius: int, color: str, widt
     draw.ellipse(box, outline=color, width=width)
 
 
-def _timeline(episode: Episode) -> Image.Image:
+def draw_timeline(episode: Episode) -> Image.Image:
     """Phase colours above, standing mistakes below: 480 x 18 px."""
     strip = Image.new("RGB", (SCREEN_WIDTH, _STRIP), "#101216")
     draw = ImageDraw.Draw(strip)

@@ -98,9 +98,15 @@ def work(
     layout: str = "original",
     difficulty: str = "default",
     max_steps: int = MAX_STEPS,
+    opened: Sequence[Simulator] | None = None,
 ) -> list[Episode]:
-    """Episodes worked by any clicker, all worlds at once."""
-    simulators = [open_world(task, seed, layout, difficulty) for seed in world_seeds]
+    """Episodes worked by any clicker, all worlds at once.
+
+    ``opened`` are these worlds where they are open already; they stay as they are.
+    """
+    if opened is None:
+        opened = [open_world(task, seed, layout, difficulty) for seed in world_seeds]
+    simulators = [world.again() for world in opened]
     histories = rollout(clicker, simulators, max_steps)
     return [
         Episode(

@@ -30,7 +30,8 @@ NOTHING = Hit("", "idle")
 class Simulator:
     """A world shown in a layout, worked by clicks.
 
-    ``state`` is the task's own frozen state; ``history`` holds the steps taken.
+    ``state`` is the task's own frozen state; ``history`` holds the steps taken; ``first`` is
+    the simulator that this one is `again` of, or itself.
     """
 
     def __init__(
@@ -41,7 +42,14 @@ class Simulator:
         self.arrangement = arrange(self.layout, task.buttons)
         self.state = task.open(world) if state is None else state
         self.history: list[Step] = []
+        self.first: Simulator = self
         self._images: NDArray[np.uint8] | None = None
+
+    def again(self, state: State | None = None) -> Simulator:
+        """The same world at its opening or in another state; what was drawn of it is shared."""
+        other = Simulator(self.task, self.world, self.layout.name, state)
+        other.first = self.first
+        return other
 
     @property
     def done(self) -> bool:
@@ -51,9 +59,10 @@ class Simulator:
     @property
     def images(self) -> NDArray[np.uint8]:
         """The world's canvas images uint8 [image, 256, 256, 3], drawn on first use."""
-        if self._images is None:
-            self._images = self.task.images(self.world)
-        return self._images
+        first = self.first
+        if first._images is None:
+            first._images = self.task.images(self.world)
+        return first._images
 
     def display(self) -> DisplayList:
         """What the screen shows now, as a display list."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
-from bcprobe.evaluation.metrics import PLACEMENTS, mistakes, row
+from bcprobe.evaluation.metrics import ALL, PLACEMENTS, mistakes, row
 from bcprobe.results import mean_score, wilson
 from bcprobe.rng import generator
 from bcprobe.types import Click, Step
@@ -20,6 +20,8 @@ from bcprobe.types import Click, Step
 #: Recovery is reported within so many clicks.
 WITHIN = (1, 2, 3, 5, 10)
 HORIZON = 20
+#: Shares that `pooled_rows` puts together.
+POOLED = ("undo_next", "undo_next_if_right", "undone")
 TRIES = 5
 
 
@@ -28,12 +30,14 @@ class Forced:
     """An annotator's clicks up to a placement, that went wrong or (its twin) went right.
 
     The last click of ``wrong`` brings a mistake into a clean state; that of ``right`` does not.
+    ``opened`` is the world at its opening.
     """
 
     task: str
     world_seed: int
     wrong: tuple[Click, ...]
     right: tuple[Click, ...]
+    opened: Simulator = field(compare=False, repr=False)
 
 
 def force(
@@ -43,28 +47,32 @@ def force(
     *,
     layout: str = "original",
     difficulty: str = "default",
+    opened: Sequence[Simulator] | None = None,
 ) -> list[Forced]:
     """One forced mistake per world, at a random placement of a careful annotator's episode.
 
     The mistake is one that this annotator makes there once it is careless: from the placement
     before on, so that a wrong choice may come first. Worlds in which it made none at any of
-    a few placements tried are left out.
+    a few placements tried are left out. ``opened`` are the worlds where they are open already.
     """
     rng = generator("forced mistakes", task, seed)
-    worlds = [(task, world_seed, layout, difficulty) for world_seed in world_seeds]
-    careful = _work(worlds, [MAX_STEPS] * len(worlds), [MAX_STEPS] * len(worlds))
+    if opened is None:
+        opened = [open_world(task, world_seed, layout, difficulty) for world_seed in world_seeds]
+    never = [MAX_STEPS] * len(opened)
+    careful = _work(world_seeds, opened, never, never)
     orders = [rng.permutation(_windows(steps)).tolist() for steps in careful]
     found: dict[int, Forced] = {}
     for attempt in range(TRIES):
         left = [i for i, order in enumerate(orders) if i not in found and attempt < len(order)]
         windows = [orders[i][attempt] for i in left]
         slips, limits = [start for start, _ in windows], [end + 2 for _, end in windows]
-        worked = _work([worlds[i] for i in left], slips, limits)
+        worlds = [opened[i] for i in left]
+        worked = _work([world_seeds[i] for i in left], worlds, slips, limits)
         for i, (start, end), steps in zip(left, windows, worked, strict=True):
             made = [mistake.step for mistake in mistakes(steps) if mistake.step >= start]
             if made:
                 wrong, right = _clicks(steps, made[0]), _clicks(careful[i], end)
-                found[i] = Forced(task, world_seeds[i], wrong, right)
+                found[i] = Forced(task, world_seeds[i], wrong, right, opened[i])
     return [found[i] for i in sorted(found)]
 
 
@@ -83,21 +91,19 @@ def _windows(steps: Sequence[Step]) -> list[tuple[int, int]]:
 
 
 def forced_rows(
-    clicker: Clicker,
-    forced: Sequence[Forced],
-    layout: str = "original",
-    difficulty: str = "default",
-    **names: Any,
+    clicker: Clicker, forced: Sequence[Forced], seen: int | None = None, **names: Any
 ) -> Iterator[dict[str, Any]]:
     """Score rows of a clicker that is led into the mistakes and then let go.
 
     ``undo_next`` (its first click is Undo) and, at its twin with the placement right,
     ``undo_next_if_right``; ``undone`` (Undo within 20 clicks) and ``undo_delay`` (clicks
     before it); ``recovered`` within k clicks (``kind`` is k): no mistake stands any more.
+    ``seen`` is the number of last screens that it looks at while it is led (default: all).
     """
-    worlds = [(one.task, one.world_seed, layout, difficulty) for one in forced]
-    after = [_After(*run) for run in _led(clicker, worlds, [one.wrong for one in forced], HORIZON)]
-    twins = [_After(*run) for run in _led(clicker, worlds, [one.right for one in forced], 1)]
+    runs = [(one.opened, one.wrong, HORIZON) for one in forced]
+    runs += [(one.opened, one.right, 1) for one in forced]
+    led = [_After(*run) for run in _led(clicker, runs, seen)]
+    after, twins = led[: len(forced)], led[len(forced) :]
     count = len(forced)
     delays = [float(run.undo) for run in after if run.undo is not None]
     scores = {
@@ -113,11 +119,26 @@ def forced_rows(
         yield row(score, metric="recovered", kind=str(k), **names)
 
 
+def pooled_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Shares of `forced_rows` over the forced mistakes of several tasks together, as `ALL`."""
+    shares = [one for one in rows if one["metric"] in POOLED and one["n"]]
+    for key in dict.fromkeys((one["policy"], one["temperature"], one["metric"]) for one in shares):
+        policy, temperature, metric = key
+        own = [one for one in shares if (one["policy"], one["temperature"], one["metric"]) == key]
+        hits = sum(round(one["estimate"] * one["n"]) for one in own)
+        score = wilson(hits, sum(one["n"] for one in own))
+        names = {"policy": policy, "temperature": temperature, "metric": metric}
+        yield row(score, task=ALL, section="forced_mistakes", **names)
+
+
 class AnnotatorAgain:
-    """The annotators who were led into the mistakes, to deal with them themselves."""
+    """The annotators who were led into the mistakes, to deal with them themselves.
+
+    One for every forced mistake and one for its twin, in that order.
+    """
 
     def __init__(self, task: str, world_seeds: Sequence[int]) -> None:
-        self.task, self.world_seeds = task, world_seeds
+        self.task, self.world_seeds = task, [*world_seeds, *world_seeds]
 
     def start(self, simulators: Sequence[Simulator]) -> None:
         """Sit down again, careful as before."""
@@ -198,35 +219,39 @@ class _Limited(Simulator):
         return len(self.history) >= self.limit or super().done
 
 
-#: Arguments of `open_world`: task, seed, layout, difficulty.
-Opened = tuple[str, int, str, str]
-
-
-def _open(world: Opened, limit: int) -> _Limited:
-    plain = open_world(*world)
-    limited = _Limited(plain.task, plain.world, plain.layout.name)
-    limited.limit = limit
+def _limited(opened: Simulator, limit: int) -> _Limited:
+    limited = _Limited(opened.task, opened.world, opened.layout.name)
+    limited.first, limited.limit = opened.first, limit
     return limited
 
 
 def _work(
-    worlds: Sequence[Opened], slips: Sequence[int], limits: Sequence[int]
+    world_seeds: Sequence[int],
+    opened: Sequence[Simulator],
+    slips: Sequence[int],
+    limits: Sequence[int],
 ) -> list[tuple[Step, ...]]:
     """Steps of annotators who are careless from click ``slips[i]`` on, ``limits[i]`` in all."""
-    simulators = [_open(world, limit) for world, limit in zip(worlds, limits, strict=True)]
-    seeds = [seed for _, seed, _, _ in worlds]
-    careless = _Careless(worlds[0][0] if worlds else "", seeds, slips)
+    simulators = [_limited(world, limit) for world, limit in zip(opened, limits, strict=True)]
+    careless = _Careless(opened[0].task.name if opened else "", world_seeds, slips)
     return rollout(careless, simulators, max(limits, default=0))
 
 
+#: A world, the clicks to lead a clicker through, and how many of its own follow.
+Run = tuple[Simulator, Sequence[Click], int]
+
+
 def _led(
-    clicker: Clicker, worlds: Sequence[Opened], scripts: Sequence[Sequence[Click]], horizon: int
+    clicker: Clicker, runs: Sequence[Run], seen: int | None
 ) -> list[tuple[Sequence[Step], bool]]:
     """The clicker's own steps after each script, and whether a mistake stands in the end."""
-    limits = [len(script) + horizon for script in scripts]
-    simulators = [_open(world, limit) for world, limit in zip(worlds, limits, strict=True)]
-    histories = rollout(_Led(clicker, scripts), simulators, max(limits, default=0))
+    simulators = [_limited(world, len(script) + horizon) for world, script, horizon in runs]
+    for simulator, (_, script, _) in zip(simulators, runs, strict=True):
+        for click in script[: max(0, len(script) - seen) if seen is not None else 0]:
+            simulator.click(click)
+    limit = max((simulator.limit for simulator in simulators), default=0)
+    histories = rollout(_Led(clicker, [script for _, script, _ in runs]), simulators, limit)
     return [
         (steps[len(script) :], s.task.latents(s.world, s.state).mistake)
-        for s, steps, script in zip(simulators, histories, scripts, strict=True)
+        for s, steps, (_, script, _) in zip(simulators, histories, runs, strict=True)
     ]

@@ -19,6 +19,8 @@ from bcprobe.types import Episode, Step
 
 #: Actions that put an annotation down, and can put down a wrong one.
 PLACEMENTS = ("place", "classify")
+#: Stands for all tasks together.
+ALL = "all"
 #: A placement is predicted right within this many px.
 PLACE_RADIUS = 5.0
 

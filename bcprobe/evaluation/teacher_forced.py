@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import open_world, replay
+from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.evaluation.metrics import PLACE_RADIUS, kinds, row, share
 from bcprobe.model.transformer import ClickTransformer
@@ -22,24 +24,27 @@ from bcprobe.results import mean_score
 from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
 
-#: Frames composed, held (0.5 MB each) and answered at a time; longer episodes are held whole
-#: and answered in pieces.
+#: Frames held and answered at a time; longer episodes are held whole and answered in pieces.
 TAPE = 128
 HISTORIES = ("full", "one", "window", "scrambled")
 
 
 @dataclass(frozen=True, eq=False)
 class Tape:
-    """Frames of several episodes in a row, with the clicks that led to and follow them.
+    """Screens of several episodes in a row, with the clicks that led to and follow them.
 
-    ``frames`` uint8 [frame, 360, 480, 3]; ``previous`` int64 [frame, 2] in px, (-1, -1) for
-    none; ``targets`` int64 [frame, 2]; ``segments`` int64 [frame], the episode's number.
+    ``simulators`` [frame] stand before each click; ``previous`` int64 [frame, 2] in px,
+    (-1, -1) for none; ``targets`` int64 [frame, 2]; ``segments`` int64 [frame], the episode's
+    number.
     """
 
-    frames: NDArray[np.uint8]
+    simulators: Sequence[Simulator]
     previous: NDArray[np.int64]
     targets: NDArray[np.int64]
     segments: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.simulators)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +82,7 @@ class ModelPredictor:
     ``history``: ``full``; ``one``, the present frame alone; ``window``, the last ``context``
     frames and nothing that deeper layers carry over from earlier ones; ``scrambled``, the
     same frames, those before the present one in random order (with the clicks that led to
-    them).
+    them). ``sight`` is shared with others who look at the same worlds.
     """
 
     def __init__(
@@ -85,79 +90,112 @@ class ModelPredictor:
         model: ClickTransformer,
         history: str = "full",
         rng: np.random.Generator | None = None,
+        sight: Sight | None = None,
     ) -> None:
         if history not in HISTORIES:
             raise ValueError(f"history '{history}' is none of {HISTORIES}")
         self.model, self.history = model.eval(), history
         self.rng = generator("scrambled history") if rng is None else rng
+        self.sight = sight or Sight(model.encoder.patches, model.device)
 
     def predict(self, tape: Tape) -> Answers:
-        """Predictions for every frame, in pieces that reach back as far as the layers do."""
-        if self.history in ("window", "scrambled"):
-            return _joined([self._in_window(tape, t) for t in range(len(tape.frames))])
-        alone = self.history == "one"
-        segments = np.arange(len(tape.frames)) if alone else tape.segments
-        config = self.model.config
-        reach = 0 if alone else config.n_layers * (config.context - 1)
+        """Predictions for every frame, a piece of the tape at a time."""
+        frames = np.arange(len(tape))
+        if self.history == "full":
+            reach = reach_of(self.model) - 1
+            return _joined(
+                [
+                    self._pass(tape, frames[None, max(0, start - reach) : end], end - start)
+                    for start, end in _pieces(len(tape), TAPE)
+                ]
+            )
+        width = 1 if self.history == "one" else self.model.config.context
+        windows = np.stack([self._window(tape, int(t), width) for t in frames])
         return _joined(
             [
-                self._pass(tape, segments, np.arange(max(0, start - reach), end), end - start)
-                for start, end in _pieces(len(tape.frames))
+                self._pass(tape, windows[start:end], 1)
+                for start, end in _pieces(len(tape), max(1, TAPE // width))
             ]
         )
 
-    def _in_window(self, tape: Tape, t: int) -> Answers:
-        """Prediction for frame ``t`` from its own window alone."""
+    def _window(self, tape: Tape, t: int, width: int) -> NDArray[np.int64]:
+        """Frames int64 [width] that lead to frame ``t``, -1 before an episode's first one."""
         first = int(np.argmax(tape.segments == tape.segments[t]))
-        past = np.arange(max(first, t - self.model.config.context + 1), t)
+        past = np.arange(max(first, t - width + 1), t)
         if self.history == "scrambled":
             past = self.rng.permutation(past)
-        return self._pass(tape, tape.segments, np.append(past, t), 1)
+        return np.concatenate([np.full(width - 1 - len(past), -1), past, [t]])
 
     @torch.inference_mode()
-    def _pass(
-        self, tape: Tape, segments: NDArray[np.int64], frames: NDArray[np.int64], last: int
-    ) -> Answers:
-        """Predictions for the ``last`` of the frames, seen in the order given."""
-        device = self.model.device
-        seen = torch.from_numpy(tape.frames[frames]).to(device).permute(0, 3, 1, 2)
-        parts = (tape.previous[frames], tape.targets[frames], segments[frames])
-        previous, targets, segment = (torch.from_numpy(part).to(device)[None] for part in parts)
-        clicks = self.model(seen[None], previous, segment)
-        nll = -clicks.click_log_prob(targets)[0, -last:]
-        best = clicks.argmax()[0, -last:]
+    def _pass(self, tape: Tape, frames: NDArray[np.int64], last: int) -> Answers:
+        """Predictions for the ``last`` frames of each row of ``frames`` [row, frame].
+
+        -1 stands for no frame: a frame of no episode is put there, which no other sees.
+        """
+        shown, place = np.unique(frames.clip(0), return_inverse=True)
+        tokens = self.sight.look([tape.simulators[t] for t in shown])
+        segments = np.where(frames < 0, -2, tape.segments[frames])
+        parts = (tape.previous[frames], tape.targets[frames], segments)
+        previous, targets, segment = (self._on_device(part) for part in parts)
+        seen = tokens[self._on_device(place.reshape(frames.shape))]  # (row, frame, patch, d)
+        clicks = self.model(seen, previous, segment)
+        nll = -clicks.click_log_prob(targets)[:, -last:].flatten()
+        best = clicks.argmax()[:, -last:].flatten(0, 1)
         return Answers(best.cpu().numpy(), nll.double().cpu().numpy())
+
+    def _on_device(self, array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(self.model.device)
+
+
+def reach_of(model: ClickTransformer) -> int:
+    """Last frames, the present one among them, that an answer of the model can depend on."""
+    return int(model.config.n_layers * (model.config.context - 1) + 1)
 
 
 def predict(
-    predictor: Predictor, episodes: Sequence[Episode], *, annotator: bool = True
+    predictor: Predictor,
+    episodes: Sequence[Episode],
+    *,
+    annotator: bool = True,
+    opened: Sequence[Simulator] | None = None,
 ) -> pd.DataFrame:
-    """Predictions for every click of the episodes, one a row.
+    """Predictions for every click of the episodes, one a row; see `predict_each`."""
+    found = predict_each({"": predictor}, episodes, annotator=annotator, opened=opened)
+    return found[""]
+
+
+def predict_each(
+    predictors: Mapping[str, Predictor],
+    episodes: Sequence[Episode],
+    *,
+    annotator: bool = True,
+    opened: Sequence[Simulator] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Each predictor's predictions for every click of the episodes, one a row.
 
     Columns: ``task``, ``episode`` (its number), ``step``, ``kind`` (see `metrics.kinds`),
     ``button`` (the click pressed one), ``nll``, ``annotator_nll`` (of the annotator's own
     distribution; nan for episodes of another origin, or if ``annotator`` is false),
     ``hit`` (the most probable click falls on the same widget; for clicks on the canvas,
     within 5 px), ``valid`` (it would change the state), ``predicted`` (action it would be).
+    ``opened`` are the episodes' worlds where they are open already.
     """
-    tables = []
-    first = 0
-    room = max([TAPE, *map(len, episodes)])
-    memory = np.empty((room, SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
-    for group in _groups(episodes):
-        tape, simulators = _record(group, memory)
-        answers = predictor.predict(tape)
-        ends = np.cumsum([0, *map(len, group)])
-        for number, episode in enumerate(group):
-            part = slice(int(ends[number]), int(ends[number + 1]))
-            table = _judge(episode, simulators[number], answers.clicks[part], answers.nll[part])
-            own = annotator_nll(episode) if annotator else np.full(len(episode), np.nan)
-            tables.append(table.assign(episode=first + number, annotator_nll=own))
-        first += len(group)
-    return pd.concat(tables, ignore_index=True)
+    opened = [_open(episode) for episode in episodes] if opened is None else opened
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in predictors}
+    for numbers in _groups(episodes):
+        tape = _tape([episodes[number] for number in numbers], [opened[n] for n in numbers])
+        own = [_entropy(episodes[n], opened[n], annotator) for n in numbers]
+        ends = np.cumsum([0, *(len(episodes[number]) for number in numbers)])
+        for name, predictor in predictors.items():
+            answers = predictor.predict(tape)
+            for number, entropy, start, end in zip(numbers, own, ends, ends[1:], strict=False):
+                clicks, nll = answers.clicks[start:end], answers.nll[start:end]
+                table = _judge(episodes[number], tape.simulators[start:end], clicks, nll)
+                tables[name].append(table.assign(episode=number, annotator_nll=entropy))
+    return {name: pd.concat(found, ignore_index=True) for name, found in tables.items()}
 
 
-def annotator_nll(episode: Episode) -> NDArray[np.float64]:
+def annotator_nll(episode: Episode, opened: Simulator | None = None) -> NDArray[np.float64]:
     """Negative log-probability, nats, that the annotator itself gave to each of its clicks.
 
     Its mean is the annotator's entropy, measured on the very clicks that a model's loss is
@@ -165,8 +203,7 @@ def annotator_nll(episode: Episode) -> NDArray[np.float64]:
     """
     if episode.origin != "annotator":
         return np.full(len(episode), np.nan)
-    names = (episode.task, episode.world_seed, episode.layout, episode.difficulty)
-    simulator = open_world(*names)
+    simulator = (opened or _open(episode)).again()
     rng = generator("annotator", episode.task, episode.annotator_seed)
     clicker = AnnotatorClicker([draw_persona(get_annotator(episode.task).habits, rng)], [rng])
     found: list[float] = []
@@ -178,6 +215,10 @@ def annotator_nll(episode: Episode) -> NDArray[np.float64]:
     rollout(clicker, [simulator], len(episode), look)
     same = [a.click == b.click for a, b in zip(simulator.history, episode.steps, strict=True)]
     return np.where(same, found, np.nan)
+
+
+def _entropy(episode: Episode, opened: Simulator, wanted: bool) -> NDArray[np.float64]:
+    return annotator_nll(episode, opened) if wanted else np.full(len(episode), np.nan)
 
 
 def accuracy_rows(predictions: pd.DataFrame, **names: Any) -> Iterator[dict[str, Any]]:
@@ -214,54 +255,42 @@ def _kinds(predictions: pd.DataFrame) -> Iterable[tuple[str, pd.Series]]:
         yield str(kind), predictions["kind"] == kind
 
 
-def _pieces(count: int) -> list[tuple[int, int]]:
-    return [(start, min(count, start + TAPE)) for start in range(0, count, TAPE)]
+def _pieces(count: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(count, start + size)) for start in range(0, count, size)]
 
 
-def _groups(episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
-    """Episodes in their order, as many at a time as fill a tape."""
-    group: list[Episode] = []
-    for episode in episodes:
-        if group and sum(map(len, group)) + len(episode) > TAPE:
+def _groups(episodes: Sequence[Episode]) -> Iterator[list[int]]:
+    """Numbers of the episodes in their order, as many at a time as fill a tape."""
+    group: list[int] = []
+    length = 0
+    for number, episode in enumerate(episodes):
+        if group and length + len(episode) > TAPE:
             yield group
-            group = []
-        group.append(episode)
+            group, length = [], 0
+        group.append(number)
+        length += len(episode)
     if group:
         yield group
 
 
-def _record(
-    group: Sequence[Episode], memory: NDArray[np.uint8]
-) -> tuple[Tape, list[list[Simulator]]]:
-    """The tape of some episodes, and a simulator stopped before each of their clicks.
-
-    The frames are composed into ``memory`` [room, 360, 480, 3].
-    """
-    count = sum(map(len, group))
-    free = iter(memory[:count])
-    simulators: list[list[Simulator]] = []
-    for episode in group:
-        stops = []
-        for simulator, _ in replay(episode):
-            simulator.screen(next(free))
-            stops.append(_stopped(simulator))
-        simulators.append(stops)
-    clicks = [[step.click for step in episode.steps] for episode in group]
+def _tape(episodes: Sequence[Episode], opened: Sequence[Simulator]) -> Tape:
+    simulators: list[Simulator] = []
+    for episode, world in zip(episodes, opened, strict=True):
+        simulators += [world.again(now.state) for now, _ in replay(episode, world.world)]
+    clicks = [[step.click for step in episode.steps] for episode in episodes]
     previous = [click for own in clicks for click in [Click(-1, -1), *own][: len(own)]]
     targets = [click for own in clicks for click in own]
-    segments = np.repeat(np.arange(len(group)), [len(episode) for episode in group])
-    shape = (count, 2)
+    lengths = [len(episode) for episode in episodes]
     return Tape(
-        memory[:count],
-        np.array(previous, dtype=np.int64).reshape(shape),
-        np.array(targets, dtype=np.int64).reshape(shape),
-        segments,
-    ), simulators
+        simulators,
+        np.array(previous, dtype=np.int64).reshape(-1, 2),
+        np.array(targets, dtype=np.int64).reshape(-1, 2),
+        np.repeat(np.arange(len(episodes)), lengths),
+    )
 
 
-def _stopped(simulator: Simulator) -> Simulator:
-    layout = simulator.layout.name
-    return Simulator(simulator.task, simulator.world, layout, simulator.state)
+def _open(episode: Episode) -> Simulator:
+    return open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
 
 
 def _judge(

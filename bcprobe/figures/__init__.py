@@ -8,17 +8,38 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcprobe.figures import annotator, emergence, gallery, heads, probe_layers, steering, style
+from bcprobe.figures import (
+    across,
+    annotator,
+    closed_loop,
+    emergence,
+    gallery,
+    heads,
+    latents,
+    lens,
+    mistakes,
+    overview,
+    probe_emergence,
+    steering,
+    style,
+)
 from bcprobe.results import read_table
 
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": annotator.plot,
+    "closed_loop": closed_loop.plot,
+    "directions": across.plot_directions,
     "emergence": emergence.plot,
     "filmstrip": gallery.plot_strips,
     "gallery": gallery.plot_screens,
     "heads": heads.plot,
-    "mistake_probe": probe_layers.plot,
+    "latents": latents.plot,
+    "lens": lens.plot,
+    "mistakes": mistakes.plot,
+    "mistake_probe": across.plot,
+    "overview": overview.plot,
+    "probe_emergence": probe_emergence.plot,
     "steering": steering.plot,
 }
 

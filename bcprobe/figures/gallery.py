@@ -67,7 +67,7 @@ def plot_screens(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(rows, _PER_ROW, squeeze=False).ravel()
     for axis, task in zip(axes, tasks, strict=False):
         row = table[table["task"] == task].iloc[0]
-        axis.imshow(_screens(task, int(row["world_seed"]), [int(row["step"])])[0])
+        axis.imshow(screens_of(task, int(row["world_seed"]), [int(row["step"])])[0])
         axis.set_title(TASKS[task], fontsize=7, pad=2)
     for axis in axes:
         axis.axis("off")
@@ -82,7 +82,7 @@ def plot_strips(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(len(tasks), frames, squeeze=False)
     for line, task in zip(axes, tasks, strict=True):
         rows = table[table["task"] == task]
-        screens = _screens(task, int(rows["world_seed"].iloc[0]), rows["step"].tolist())
+        screens = screens_of(task, int(rows["world_seed"].iloc[0]), rows["step"].tolist())
         for axis, row, screen in zip(line, rows.itertuples(), screens, strict=False):
             _frame(axis, row, screen)
         line[0].set_ylabel(TASKS[task], fontsize=6.5)
@@ -110,7 +110,7 @@ def _ordered(table: pd.DataFrame) -> list[str]:
     return [task for task in TASKS if task in present]
 
 
-def _screens(task: str, world_seed: int, steps: list[int]) -> list[NDArray[np.uint8]]:
+def screens_of(task: str, world_seed: int, steps: list[int]) -> list[NDArray[np.uint8]]:
     """Screens uint8 [360, 480, 3] before those steps of the annotator's episode."""
     found = {
         t: simulator.screen()

@@ -130,9 +130,10 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     def forward(self, frames: Tensor, previous: Tensor, segments: Tensor | None = None) -> Clicks:
         """Distribution of the click after each frame.
 
-        ``frames`` uint8 [batch, frame, 3, 360, 480]; ``previous`` int64 [batch, frame, 2],
-        the click that led to each frame in px, (-1, -1) for none; ``segments`` int64 [batch,
-        frame] keeps several episodes in one row apart (default: one episode a row).
+        ``frames`` uint8 [batch, frame, 3, 360, 480], or what ``encoder.patches`` made of them,
+        [batch, frame, patch, d_model]; ``previous`` int64 [batch, frame, 2], the click that led
+        to each frame in px, (-1, -1) for none; ``segments`` int64 [batch, frame] keeps several
+        episodes in one row apart (default: one episode a row).
         """
         batch, count = frames.shape[:2]
         if segments is None:
@@ -160,8 +161,9 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     def step(self, frames: Tensor, previous: Tensor, cache: RingCache) -> Clicks:
         """Distribution of the click after one more frame of each live episode.
 
-        ``frames`` uint8 [batch, 3, 360, 480], ``previous`` int64 [batch, 2]. Equal to the
-        full pass over the whole episode; the cache moves on.
+        ``frames`` uint8 [batch, 3, 360, 480] (or [batch, patch, d_model], see `forward`),
+        ``previous`` int64 [batch, 2]. Equal to the full pass over the whole episode; the cache
+        moves on.
         """
         x = self.hook_embed(self.encoder(frames[:, None], previous[:, None]).flatten(1, 2))
         table = rotary_table(torch.tensor([cache.frames], device=x.device), self.config.d_head)
@@ -182,6 +184,12 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
             names_filter = self._check_hooks(names_filter)
         clicks, cache = super().run_with_cache(*inputs, names_filter=names_filter, **options)
         return clicks, ActivationCache(cache, self)
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        from bcprobe.model.sheet import to_html
+
+        return to_html(self)
 
     def add_hook(self, name: Any, *hook: Any, **options: Any) -> None:
         """Add a hook. Raises `InputError` with the nearest name if there is no such hook."""

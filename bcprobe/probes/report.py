@@ -101,6 +101,12 @@ class ProbeResult:
         where = (site, self.layers.get(site), negatives, kind, self.metric, chance)
         return (*where, number.estimate, number.lower, number.upper, number.n)
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        from bcprobe.probes.sheet import to_html
+
+        return to_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON form; every number is ``{estimate, lower, upper, n}``."""
         by_negatives = {

@@ -10,15 +10,22 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bcprobe.tables import evaluation, probing, screens
+from bcprobe.tables import evaluation, lens, probing, screens
 
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
+    "closed_loop": evaluation.closed_loop,
+    "directions": probing.directions,
     "emergence": evaluation.emergence,
     "filmstrip": screens.filmstrip,
     "gallery": screens.gallery,
     "heads": evaluation.heads,
+    "latents": probing.latents,
+    "lens": lens.lens,
+    "mistakes": evaluation.mistakes,
     "mistake_probe": probing.mistake_probe,
+    "overview": screens.gallery,
+    "probe_emergence": probing.probe_emergence,
     "steering": probing.steering,
 }

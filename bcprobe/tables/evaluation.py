@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
-from bcprobe.episodes.record import generate
+from bcprobe.episodes.record import generate, open_world
 from bcprobe.evaluation.behaviour import behaviour_table
-from bcprobe.evaluation.metrics import score_table
+from bcprobe.evaluation.emergence import emergence_rows, skill_counts
+from bcprobe.evaluation.paper import closed_loop_references
 from bcprobe.evaluation.suite import evaluate
-from bcprobe.evaluation.teacher_forced import ModelPredictor, accuracy_rows, predict
+from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import find_checkpoint, list_steps
+from bcprobe.model.registry import (
+    DEFAULT_CHECKPOINT,
+    find_checkpoint,
+    list_steps,
+    trained_tasks,
+)
 from bcprobe.rng import split_seed
 
 TASK = "colored_dot_tracking"
 POINTER, INDEPENDENT = "dots-nano", "dots-nano-independent"
-#: Test episodes behind each figure.
+#: Test episodes behind each figure; of a series with several tasks, this many in all.
 SERIES_EPISODES, BEHAVIOUR_EPISODES, HEAD_EPISODES = 40, 500, 200
+MANY_EPISODES, LOOP_EPISODES = 90, 40
+TEMPERATURES = (0.0, 0.5, 1.0)
 
 
 def annotator() -> pd.DataFrame:
@@ -27,21 +36,30 @@ def annotator() -> pd.DataFrame:
 
 
 def emergence() -> pd.DataFrame:
-    """Teacher-forced accuracy per kind of click at every saved step of both heads."""
-    episodes = [generate(TASK, split_seed("test", i)) for i in range(SERIES_EPISODES)]
-    parts = []
-    for name, frames in _series():
+    """Accuracy of each skill at every saved step of the default checkpoint and both heads."""
+    names = dict.fromkeys((DEFAULT_CHECKPOINT, POINTER, INDEPENDENT))
+    return pd.concat([series(name) for name in names], ignore_index=True)
+
+
+def series(name: str, episodes: int | None = None) -> pd.DataFrame:
+    """`emergence_rows` of a checkpoint's saved steps, with ``checkpoint`` and ``tasks``.
+
+    ``episodes`` is the number of test episodes of each of its tasks.
+    """
+    folder = find_checkpoint(name)
+    tasks = trained_tasks(folder) or (TASK,)
+    if episodes is None:
+        episodes = SERIES_EPISODES if len(tasks) == 1 else MANY_EPISODES // len(tasks)
+    seeds = [split_seed("test", number) for number in range(episodes)]
+    worked = [generate(task, seed) for task in tasks for seed in seeds]
+    opened = [open_world(task, seed) for task in tasks for seed in seeds]
+    counts = {}
+    for frames in list_steps(folder):
         predictor = ModelPredictor(load_checkpoint(f"{name}@{frames}"))
-        predictions = predict(predictor, episodes, annotator=False)
-        rows = accuracy_rows(predictions, section="teacher_forced", policy="model", task=TASK)
-        parts.append(score_table(list(rows)).assign(checkpoint=name, frames=frames))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _series() -> Iterator[tuple[str, int]]:
-    for name in (POINTER, INDEPENDENT):
-        for frames in list_steps(find_checkpoint(name)):
-            yield name, frames
+        found = predict(predictor, worked, annotator=False, opened=opened)
+        counts[frames] = skill_counts(found)
+    rows = list(emergence_rows(counts))
+    return pd.DataFrame(rows).assign(checkpoint=name, tasks=len(tasks))
 
 
 def heads() -> pd.DataFrame:
@@ -55,3 +73,30 @@ def heads() -> pd.DataFrame:
         for name in (POINTER, INDEPENDENT)
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def closed_loop(name: str = DEFAULT_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
+    """Success alone: the model, the annotator, two blind clickers; what the paper reports.
+
+    The paper's rows have the section ``paper``; no interval was given for them.
+    """
+    scores = _alone(name, episodes)
+    own = scores[(scores["section"] == "closed_loop") & (scores["metric"] == "success")]
+    theirs = closed_loop_references().assign(section="paper", metric="success")
+    theirs = theirs[theirs["task"].isin(own["task"])]
+    return pd.concat([own.assign(checkpoint=name), theirs], ignore_index=True)
+
+
+def mistakes(name: str = DEFAULT_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
+    """Mistakes of the data and of the model alone, and Undo after forced mistakes."""
+    scores = _alone(name, episodes)
+    sections: Sequence[str] = ("mistakes", "forced_mistakes")
+    return scores[scores["section"].isin(sections)].assign(checkpoint=name)
+
+
+@lru_cache(maxsize=1)
+def _alone(name: str, episodes: int) -> pd.DataFrame:
+    """What the model does when nobody tells it, on all tasks it was trained on."""
+    tasks = trained_tasks(find_checkpoint(name)) or (TASK,)
+    sections = ["closed_loop", "forced_mistakes"]
+    return evaluate(name, tasks, episodes, TEMPERATURES, sections=sections).table()

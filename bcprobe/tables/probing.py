@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pandas as pd
 
-from bcprobe.probes.run import run
+from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.probes.across import AcrossResult, run_across
+from bcprobe.probes.emergence import probe_series
 from bcprobe.probes.steering import intervene
-from bcprobe.tables.evaluation import POINTER, TASK
+from bcprobe.tables.evaluation import series
+
+#: Latents whose emergence is followed, and test episodes of each task at each saved step.
+FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 16
+OWN_EPISODES = 10
+#: Twins, closed-loop worlds, and episodes to fit on, of each task.
+PAIRS, LOOPS, FITTED = 30, 8, 40
 
 
 def mistake_probe() -> pd.DataFrame:
-    """The mistake probe of dots-nano, layer by layer, with its controls."""
-    return run("mistake", POINTER, TASK).table()
+    """The mistake probe of the default checkpoint over all its tasks."""
+    return _across("mistake").table()
+
+
+def directions() -> pd.DataFrame:
+    """Cosines between the tasks' mistake directions."""
+    table = _across("mistake").table()
+    return table[table["scheme"] == "cosine"].reset_index(drop=True)
+
+
+def latents() -> pd.DataFrame:
+    """Phase and position over all tasks, by layer and by task."""
+    parts = [_across(name).table().assign(latent=name) for name in ("phase", "position")]
+    return pd.concat(parts, ignore_index=True)
+
+
+@lru_cache(maxsize=4)
+def _across(latent: str) -> AcrossResult:
+    own = OWN_EPISODES if latent == "mistake" else 0
+    return run_across(latent, DEFAULT_CHECKPOINT, _tasks(), own=own)
+
+
+def _tasks() -> tuple[str, ...]:
+    return trained_tasks(find_checkpoint(DEFAULT_CHECKPOINT))
+
+
+def probe_emergence() -> pd.DataFrame:
+    """Score of each latent's best layer at every saved step, beside accuracy by kind of click."""
+    probes = probe_series(FOLLOWED, DEFAULT_CHECKPOINT, _tasks(), SERIES_EPISODES)
+    best = probes.loc[probes.groupby(["name", "frames"])["estimate"].idxmax()]
+    skills = series(DEFAULT_CHECKPOINT).rename(columns={"skill": "name"})
+    skills = skills[skills["metric"] == "accuracy"]
+    return pd.concat([best.assign(what="probe"), skills.assign(what="skill")], ignore_index=True)
 
 
 def steering() -> pd.DataFrame:
-    """Edits of dots-nano along the mistake direction."""
-    return intervene(POINTER, [TASK]).table()
+    """Edits of the default checkpoint along the mistake direction, on all its tasks."""
+    found = intervene(DEFAULT_CHECKPOINT, _tasks(), pairs=PAIRS, loops=LOOPS, episodes=FITTED)
+    return found.table()

@@ -12,9 +12,11 @@ import torch
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, open_world, work
+from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import rollout
 from bcprobe.evaluation.closed_loop import loop_rows
 from bcprobe.evaluation.metrics import score_table
+from bcprobe.evaluation.teacher_forced import reach_of
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
 from bcprobe.types import Click, Episode
@@ -97,3 +99,18 @@ def test_one_frame_policy_forgets(tiny: ClickTransformer) -> None:
 def test_bad_temperature_is_refused(tiny: ClickTransformer) -> None:
     with pytest.raises(ValueError, match="temperature"):
         ModelPolicy(tiny, -1.0)
+
+
+@pytest.mark.parametrize("one_frame", [False, True])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_saves_work_changes_no_click(
+    tiny: ClickTransformer, temperature: float, one_frame: bool
+) -> None:
+    plain = ModelPolicy(tiny, temperature, one_frame=one_frame)
+    sight, reach = Sight(tiny.encoder.patches, tiny.device), reach_of(tiny)
+    brief = ModelPolicy(tiny, temperature, one_frame=one_frame, sight=sight, reach=reach)
+    first, second = (
+        [episode.steps for episode in work(policy, TASK, SEEDS[:3], origin="m", max_steps=25)]
+        for policy in (plain, brief)
+    )
+    assert first == second

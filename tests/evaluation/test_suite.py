@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import COLUMNS
 from bcprobe.evaluation.model_card import write_model_card
 from bcprobe.evaluation.suite import SECTIONS, Evaluation, evaluate
+from bcprobe.evaluation.summary import in_two_lines, percent, tables
 from bcprobe.experiments import get_experiment
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.results import Score
 
 TASK = "colored_dot_tracking"
 FEW: dict[str, Any] = {"episodes": 2, "temperatures": (0.0, 1.0), "max_steps": 12}
@@ -33,7 +36,7 @@ def result(tiny: ClickTransformer, lines: list[str]) -> Evaluation:
 def test_every_part_is_there(result: Evaluation) -> None:
     table = result.table()
     assert tuple(table.columns) == COLUMNS
-    assert set(table["section"]) == set(SECTIONS)
+    assert set(table["section"]) == {*SECTIONS, "mistakes"}
     closed = table[table["section"] == "closed_loop"]
     assert set(closed["policy"]) == {"model", "annotator", "random", "repeat"}
     assert set(closed[closed["policy"] == "model"]["temperature"]) == {0.0, 1.0}
@@ -50,11 +53,56 @@ def test_json_form(result: Evaluation) -> None:
     assert set(found["closed_loop"]["model T=1"]["success"]) == {"estimate", "lower", "upper", "n"}
     assert found["forced_mistakes"]["annotator"]["undone"]["estimate"] == 1
     assert document["settings"]["episodes"] == 2
+    assert set(found["mistakes"]["model T=1"]) == {
+        "mistake_rate", "mistake_rate_minus_data", "error_undo_rate", "error_undo_rate_minus_data",
+    }  # fmt: skip
+    assert document["mistakes_than_data"][TASK] in ("fewer", "denoising", "more", "unclear")
 
 
 def test_progress_is_told(result: Evaluation, lines: list[str]) -> None:
-    assert len(lines) >= 8
+    assert len(lines) == 1 + len(SECTIONS)
     assert all(line.startswith(TASK) for line in lines)
+
+
+def test_workers_side_by_side_find_the_same(tiny: ClickTransformer, tmp_path: Path) -> None:
+    folder = save_checkpoint(tiny, tmp_path / "small")
+    tasks = [TASK, "shape_matching"]
+    lines: list[str] = []
+    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"], "say": lines.append}
+    alone = evaluate(folder, tasks, workers=1, **options).table()
+    apart = evaluate(folder, tasks, workers=2, **options).table()
+    assert alone.equals(apart)
+    assert sorted(lines[:4]) == sorted(lines[4:])
+    assert list(dict.fromkeys(alone["task"])) == [*tasks, "all"]
+
+
+def test_a_damaged_checkpoint_is_one_line(tiny: ClickTransformer, tmp_path: Path) -> None:
+    folder = save_checkpoint(tiny, tmp_path / "small")
+    next(folder.glob("*.safetensors")).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="damaged"):
+        evaluate(folder, [TASK, "shape_matching"], workers=2, **FEW, say=lambda _: None)
+
+
+def test_the_summary_shows_the_scores_in_percent(result: Evaluation) -> None:
+    forced, alone, wrong = tables(result.table())
+    assert [rows[0][0] for _, _, rows in (forced, alone, wrong)] == [TASK] * 3
+    assert alone[1] == ["task", "T=0", "T=1", "annotator", "random", "repeat"]
+    scores = result.table()
+    chosen = (scores["metric"] == "validity") & (scores["kind"] == "all")
+    assert forced[2][0][1] == percent(scores[chosen & (scores["policy"] == "model")].iloc[0])
+    assert wrong[2][0][-2] == result.as_dict()["mistakes_than_data"][TASK]
+
+
+def test_percent_rounds_intervals_outwards() -> None:
+    assert percent(Score(0.5, 0.25, 0.75, 9)) == "50 25-75"
+    assert percent(Score(0.012, 0.001, 0.996, 9)) == "1.2 0-100"
+    assert percent(Score(0.996, 0.9549, 0.998, 9)) == "99.6 95-100"
+    assert percent(Score(1.0, math.nan, math.nan, 1)) == "100"
+
+
+def test_names_are_cut_where_both_lines_are_short() -> None:
+    assert in_two_lines("multichannel_image_alignment") == "multichannel_\nimage_alignment"
+    assert in_two_lines("all") == "all"
 
 
 def test_the_same_seed_gives_the_same_scores(tiny: ClickTransformer) -> None:
@@ -107,5 +155,10 @@ def test_a_card_tells_origin_scores_and_failures(
     table = found.table()
     chosen = (table["metric"] == "validity") & (table["kind"] == "all")
     score = next(table[chosen & (table["policy"] == "model")].itertuples())
-    assert f"| {TASK} | {score.estimate:.3f} [{score.lower:.3f}, {score.upper:.3f}] |" in text
-    assert f"- {TASK}: alone it succeeds in 0% of the worlds" in text
+    assert f"| {TASK} | {percent(score)} |" in text
+    parameters = sum(weights.numel() for weights in tiny.parameters())
+    assert f"{parameters / 1e6:.2f} M parameters" in text
+    failures = text.partition("## Known failures")[2]
+    assert failures.count(f"- {TASK}: ") == 1
+    assert "alone at T = 0 it succeeds in 0% of the worlds" in failures
+    assert "classify" not in text

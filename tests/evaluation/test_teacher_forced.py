@@ -44,7 +44,7 @@ class FixedPredictor:
         self.click = (x, y)
 
     def predict(self, tape: Tape) -> Answers:
-        clicks = np.tile(np.array(self.click), (len(tape.frames), 1))
+        clicks = np.tile(np.array(self.click), (len(tape), 1))
         return Answers(clicks, np.zeros(len(clicks)))
 
 

@@ -11,6 +11,7 @@ import pytest
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.evaluation.behaviour import behaviour_table
+from bcprobe.evaluation.emergence import emergence_rows
 from bcprobe.figures import FIGURES, annotator, emergence, heads, redraw, style
 from bcprobe.results import write_table
 
@@ -31,9 +32,27 @@ def scores(checkpoint: str, frames: int, value: float) -> pd.DataFrame:
 
 
 @pytest.fixture
-def series() -> pd.DataFrame:
+def compared() -> pd.DataFrame:
     names = ("dots-nano", "dots-nano-independent")
-    return pd.concat([scores(n, f, f / 2048) for n in names for f in (0, 512, 1024, 2048)])
+    return pd.concat([scores(name, 1024, 0.5) for name in names])
+
+
+@pytest.fixture
+def series() -> pd.DataFrame:
+    """Skills that rise in a straight line, each a step of frames later than the one before."""
+    counts = {}
+    for frames in (0, 512, 1024, 2048):
+        rows = [
+            {"skill": skill, "task": "dots", "episode": e, "hits": min(2048, frames), "n": 2048}
+            for skill in emergence.CURVES
+            for e in range(4)
+        ]
+        counts[frames] = pd.DataFrame(rows)
+        late = counts[frames]["skill"] == "undo"
+        counts[frames].loc[late, "hits"] = 2048 * (frames == 2048)
+    rows = pd.DataFrame(list(emergence_rows(counts)))
+    names = {"dots-nano": 1, "dots-nano-independent": 1, "nine-nano": 9}
+    return pd.concat([rows.assign(checkpoint=name, tasks=n) for name, n in names.items()])
 
 
 def test_annotator_marks_lie_where_the_table_says(behaviour: pd.DataFrame) -> None:
@@ -45,17 +64,20 @@ def test_annotator_marks_lie_where_the_table_says(behaviour: pd.DataFrame) -> No
     assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((71, 111))
 
 
-def test_emergence_has_a_curve_per_skill_and_a_panel_per_head(series: pd.DataFrame) -> None:
+def test_emergence_has_a_curve_per_skill_and_the_order_below(series: pd.DataFrame) -> None:
     figure = emergence.plot(series)
-    assert len(figure.axes) == 2
-    for axis in figure.axes:
-        assert len(axis.lines) == len(emergence.CURVES)
-        assert np.array_equal(axis.lines[0].get_xdata(), [512, 1024, 2048])
-        assert axis.get_xscale() == "log"
+    assert len(figure.axes) == 2 * 3
+    for curves, order in zip(figure.axes[::2], figure.axes[1::2], strict=True):
+        assert len(curves.lines) == len(emergence.CURVES)
+        assert np.array_equal(curves.lines[0].get_xdata(), [512, 1024, 2048])
+        assert curves.get_xscale() == "log"
+        halves = [line.get_xdata()[0] for line in order.lines[1::2]]
+        assert halves == pytest.approx([1536, 1024, 1024, 1024, 1024])
+    assert figure.axes[4].get_title() == "nine-nano: 9 tasks"
 
 
-def test_heads_are_bars_of_the_accuracies(series: pd.DataFrame) -> None:
-    figure = heads.plot(series[series["frames"] == 1024])
+def test_heads_are_bars_of_the_accuracies(compared: pd.DataFrame) -> None:
+    figure = heads.plot(compared)
     heights = [patch.get_height() for patch in figure.axes[0].patches]
     assert heights == pytest.approx([0.5] * 8)
 
@@ -76,4 +98,13 @@ def test_a_figure_without_its_table_is_one_line(tmp_path: Path) -> None:
 def test_figures_fit_a_column_and_colours_are_distinct(series: pd.DataFrame) -> None:
     assert emergence.plot(series).get_figwidth() == style.COLUMN
     assert len(set(style.CYCLE)) == len(style.CYCLE)
-    assert {"annotator", "emergence", "gallery", "heads", "mistake_probe"} <= set(FIGURES)
+    assert {
+        "closed_loop",
+        "mistakes",
+        "overview",
+        "annotator",
+        "emergence",
+        "gallery",
+        "heads",
+        "mistake_probe",
+    } <= set(FIGURES)

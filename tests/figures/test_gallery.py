@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bcprobe.episodes.record import frames, generate
-from bcprobe.figures import gallery
+from bcprobe.figures import gallery, overview
 
 
 def test_moments_hold_the_opening_the_end_and_the_mistake() -> None:
@@ -30,3 +30,15 @@ def test_the_gallery_has_a_screen_per_task() -> None:
     table = gallery.shown_steps(made, frames=1)
     figure = gallery.plot_screens(table)
     assert [axis.get_title() for axis in figure.axes[:2]] == ["colored dots", "shapes (held out)"]
+
+
+def test_the_overview_has_six_stages_and_a_strip_of_worlds() -> None:
+    tasks = ("colored_dot_tracking", "shape_matching")
+    made = {task: generate(task, 1) for task in tasks}
+    figure = overview.plot(gallery.shown_steps(made, frames=1))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[:6] == [title for title, _ in overview.STAGES]
+    assert titles[6:] == ["colored dots", "shapes (held out)"]
+    bars = [patch for patch in figure.axes[1].patches if patch.get_width() < 1]
+    assert len(bars) == len(made["colored_dot_tracking"])
+    assert len(figure.axes[2].images) == 3
