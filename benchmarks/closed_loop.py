@@ -169,7 +169,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = measure(options.checkpoint, options.task, options.worlds, options.steps, options.rounds)
-    command = f"python benchmarks/closed_loop.py --worlds {options.worlds} --steps {options.steps}"
+    command = (
+        f"python benchmarks/closed_loop.py --worlds {options.worlds} --steps {options.steps} "
+        f"--rounds {options.rounds}"
+    )
     text = as_markdown(found, command)
     if options.out:
         with atomic_file(options.out) as temporary:

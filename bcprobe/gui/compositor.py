@@ -23,6 +23,8 @@ from bcprobe.gui.view import RGB, Overlay
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 
+#: Strokes whose box has at most so many pixels are blended as a box.
+SMALL = 1024
 Pixels = NDArray[np.uint8]
 _Weights = NDArray[np.uint16]
 #: Place of its top-left corner beside the point it is painted at, width, height (px), and
@@ -42,9 +44,9 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
     np.copyto(canvas, images[display.image])
     if display.overlay:
-        _lay_over(canvas, images[display.overlay[0]], display.overlay[1:])
+        _lay_over(canvas, images, display.overlay[0], display.overlay[1:])
     for x, y, dx, dy, width, color in display.strokes:
-        _paint(canvas, x, y, _stroke(dx, dy, width, color))
+        _draw(canvas, x, y, (dx, dy, width, color))
     for kind, size, width, color, x, y in display.marks:
         _paint(canvas, x, y, _mark(kind, size, width, color))
     for label, color, x, y in display.labels:
@@ -70,29 +72,68 @@ def _paint(canvas: Pixels, x: int, y: int, sprite: Sprite) -> None:
         blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
 
 
+def _draw(canvas: Pixels, x: int, y: int, stroke: tuple[int, int, int, RGB]) -> None:
+    """Blend a stroke into the canvas; of a long one only the pixels that show anything."""
+    box = _stroke(*stroke)
+    if box[2] * box[3] <= SMALL:
+        return _paint(canvas, x, y, box)
+    across, down, weighted, rest = _line(*stroke)
+    columns, rows = across + x, down + y
+    left, top = x + box[0], y + box[1]
+    if min(left, top) < 0 or max(left + box[2], top + box[3]) > CANVAS_SIZE:
+        inside = (columns >= 0) & (columns < CANVAS_SIZE) & (rows >= 0) & (rows < CANVAS_SIZE)
+        columns, rows = columns[inside], rows[inside]
+        weighted, rest = weighted[inside], rest[inside]
+    pixels = canvas[rows, columns]
+    blend_premultiplied(pixels, weighted, rest)
+    canvas[rows, columns] = pixels
+
+
+@lru_cache(maxsize=1024)
+def _line(
+    dx: int, dy: int, width: int, color: RGB
+) -> tuple[NDArray[np.intp], NDArray[np.intp], _Weights, _Weights]:
+    """Columns and rows [pixel] of a stroke, beside its start, and their blend [pixel, 3]."""
+    left, top, _, _, weighted, rest = _stroke(dx, dy, width, color)
+    rows, columns = np.nonzero(rest[..., 0] < 255)
+    return columns + left, rows + top, weighted[rows, columns], rest[rows, columns]
+
+
 _IDENTITY = Overlay(0).matrix
 
 
-def _lay_over(canvas: Pixels, image: Pixels, matrix: tuple[int, ...]) -> None:
-    if matrix == _IDENTITY:
-        np.maximum(canvas, image, out=canvas)
-        return
-    pixels, inside = _lookup(matrix)
-    shown = np.take(image.reshape(-1, 3), pixels, axis=0, mode="clip")
-    shown *= inside
-    np.maximum(canvas, shown, out=canvas)
+class _Stack:
+    """A world's canvas images, equal to itself alone: images are never written to."""
+
+    def __init__(self, images: Pixels) -> None:
+        self.images = images
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Stack) and self.images is other.images
+
+    def __hash__(self) -> int:
+        return id(self.images)
 
 
-@lru_cache(maxsize=64)
-def _lookup(matrix: tuple[int, ...]) -> tuple[NDArray[np.intp], Pixels]:
-    """Pixel of the image that each canvas pixel shows, and 1 where there is one, else 0."""
+def _lay_over(canvas: Pixels, images: Pixels, number: int, matrix: tuple[int, ...]) -> None:
+    image = images[number] if matrix == _IDENTITY else _warped(_Stack(images), number, matrix)
+    np.maximum(canvas, image, out=canvas)
+
+
+@lru_cache(maxsize=4)
+def _warped(stack: _Stack, number: int, matrix: tuple[int, ...]) -> Pixels:
+    """An image as it lies on the canvas, black where it does not: uint8 [256, 256, 3].
+
+    An overlay stays for many clicks, so the last ones are kept.
+    """
     a, b, c, d, e, f = matrix
     x, y = np.arange(CANVAS_SIZE)[None], np.arange(CANVAS_SIZE)[:, None]
     column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
     top = CANVAS_SIZE - 1
     inside = (column >= 0) & (column <= top) & (row >= 0) & (row <= top)
     pixels = np.clip(row, 0, top) * CANVAS_SIZE + np.clip(column, 0, top)
-    return pixels.astype(np.intp), inside[..., None].astype(np.uint8)
+    shown = np.take(stack.images[number].reshape(-1, 3), pixels, axis=0)
+    return shown * inside[..., None].astype(np.uint8)
 
 
 def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> Sprite:
