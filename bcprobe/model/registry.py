@@ -13,6 +13,8 @@ from bcprobe.model.config import SCHEMA_VERSION
 
 #: What every verb looks at unless told otherwise.
 DEFAULT_CHECKPOINT = "dots-nano"
+#: What the figures over several tasks are about. It is not the default: it still places badly.
+NINE_TASK_CHECKPOINT = "nine-nano"
 CONFIG = "config.json"
 STEPS = "steps"
 

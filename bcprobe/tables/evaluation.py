@@ -15,7 +15,7 @@ from bcprobe.evaluation.suite import evaluate
 from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import (
-    DEFAULT_CHECKPOINT,
+    NINE_TASK_CHECKPOINT,
     find_checkpoint,
     list_steps,
     trained_tasks,
@@ -26,7 +26,7 @@ TASK = "colored_dot_tracking"
 POINTER, INDEPENDENT = "dots-nano", "dots-nano-independent"
 #: Test episodes behind each figure; of a series with several tasks, this many in all.
 SERIES_EPISODES, BEHAVIOUR_EPISODES, HEAD_EPISODES = 40, 500, 200
-MANY_EPISODES, LOOP_EPISODES = 90, 40
+MANY_EPISODES, LOOP_EPISODES = 90, 20
 TEMPERATURES = (0.0, 0.5, 1.0)
 
 
@@ -36,8 +36,8 @@ def annotator() -> pd.DataFrame:
 
 
 def emergence() -> pd.DataFrame:
-    """Accuracy of each skill at every saved step of the default checkpoint and both heads."""
-    names = dict.fromkeys((DEFAULT_CHECKPOINT, POINTER, INDEPENDENT))
+    """Accuracy of each skill at every saved step of the nine-task checkpoint and both heads."""
+    names = dict.fromkeys((NINE_TASK_CHECKPOINT, POINTER, INDEPENDENT))
     return pd.concat([series(name) for name in names], ignore_index=True)
 
 
@@ -75,7 +75,7 @@ def heads() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def closed_loop(name: str = DEFAULT_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
+def closed_loop(name: str = NINE_TASK_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
     """Success alone: the model, the annotator, two blind clickers; what the paper reports.
 
     The paper's rows have the section ``paper``; no interval was given for them.
@@ -87,7 +87,7 @@ def closed_loop(name: str = DEFAULT_CHECKPOINT, episodes: int = LOOP_EPISODES) -
     return pd.concat([own.assign(checkpoint=name), theirs], ignore_index=True)
 
 
-def mistakes(name: str = DEFAULT_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
+def mistakes(name: str = NINE_TASK_CHECKPOINT, episodes: int = LOOP_EPISODES) -> pd.DataFrame:
     """Mistakes of the data and of the model alone, and Undo after forced mistakes."""
     scores = _alone(name, episodes)
     sections: Sequence[str] = ("mistakes", "forced_mistakes")

@@ -6,21 +6,21 @@ from functools import lru_cache
 
 import pandas as pd
 
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
 from bcprobe.probes.across import AcrossResult, run_across
 from bcprobe.probes.emergence import probe_series
 from bcprobe.probes.steering import intervene
 from bcprobe.tables.evaluation import series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
-FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 16
+FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 8
 OWN_EPISODES = 10
 #: Twins, closed-loop worlds, and episodes to fit on, of each task.
-PAIRS, LOOPS, FITTED = 30, 8, 40
+PAIRS, LOOPS, FITTED = 20, 5, 40
 
 
 def mistake_probe() -> pd.DataFrame:
-    """The mistake probe of the default checkpoint over all its tasks."""
+    """The mistake probe of the nine-task checkpoint over all its tasks."""
     return _across("mistake").table()
 
 
@@ -39,23 +39,23 @@ def latents() -> pd.DataFrame:
 @lru_cache(maxsize=4)
 def _across(latent: str) -> AcrossResult:
     own = OWN_EPISODES if latent == "mistake" else 0
-    return run_across(latent, DEFAULT_CHECKPOINT, _tasks(), own=own)
+    return run_across(latent, NINE_TASK_CHECKPOINT, _tasks(), own=own)
 
 
 def _tasks() -> tuple[str, ...]:
-    return trained_tasks(find_checkpoint(DEFAULT_CHECKPOINT))
+    return trained_tasks(find_checkpoint(NINE_TASK_CHECKPOINT))
 
 
 def probe_emergence() -> pd.DataFrame:
     """Score of each latent's best layer at every saved step, beside accuracy by kind of click."""
-    probes = probe_series(FOLLOWED, DEFAULT_CHECKPOINT, _tasks(), SERIES_EPISODES)
+    probes = probe_series(FOLLOWED, NINE_TASK_CHECKPOINT, _tasks(), SERIES_EPISODES)
     best = probes.loc[probes.groupby(["name", "frames"])["estimate"].idxmax()]
-    skills = series(DEFAULT_CHECKPOINT).rename(columns={"skill": "name"})
+    skills = series(NINE_TASK_CHECKPOINT).rename(columns={"skill": "name"})
     skills = skills[skills["metric"] == "accuracy"]
     return pd.concat([best.assign(what="probe"), skills.assign(what="skill")], ignore_index=True)
 
 
 def steering() -> pd.DataFrame:
-    """Edits of the default checkpoint along the mistake direction, on all its tasks."""
-    found = intervene(DEFAULT_CHECKPOINT, _tasks(), pairs=PAIRS, loops=LOOPS, episodes=FITTED)
+    """Edits of the nine-task checkpoint along the mistake direction, on all its tasks."""
+    found = intervene(NINE_TASK_CHECKPOINT, _tasks(), pairs=PAIRS, loops=LOOPS, episodes=FITTED)
     return found.table()
