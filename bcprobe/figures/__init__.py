@@ -20,6 +20,7 @@ from bcprobe.figures import (
     mistakes,
     overview,
     probe_emergence,
+    probe_layers,
     steering,
     style,
 )
@@ -30,6 +31,8 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": annotator.plot,
     "closed_loop": closed_loop.plot,
     "directions": across.plot_directions,
+    "dots_mistake_probe": probe_layers.plot,
+    "dots_steering": steering.plot,
     "emergence": emergence.plot,
     "filmstrip": gallery.plot_strips,
     "gallery": gallery.plot_screens,

@@ -17,6 +17,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
     "closed_loop": evaluation.closed_loop,
     "directions": probing.directions,
+    "dots_mistake_probe": probing.dots_mistake_probe,
+    "dots_steering": probing.dots_steering,
     "emergence": evaluation.emergence,
     "filmstrip": screens.filmstrip,
     "gallery": screens.gallery,

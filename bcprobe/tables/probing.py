@@ -9,8 +9,9 @@ import pandas as pd
 from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
 from bcprobe.probes.across import AcrossResult, run_across
 from bcprobe.probes.emergence import probe_series
+from bcprobe.probes.run import run
 from bcprobe.probes.steering import intervene
-from bcprobe.tables.evaluation import series
+from bcprobe.tables.evaluation import POINTER, TASK, series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
 FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 8
@@ -22,6 +23,16 @@ PAIRS, LOOPS, FITTED = 20, 5, 40
 def mistake_probe() -> pd.DataFrame:
     """The mistake probe of the nine-task checkpoint over all its tasks."""
     return _across("mistake").table()
+
+
+def dots_mistake_probe() -> pd.DataFrame:
+    """The mistake probe of dots-nano, layer by layer, with its controls."""
+    return run("mistake", POINTER, TASK).table()
+
+
+def dots_steering() -> pd.DataFrame:
+    """Edits of dots-nano along its mistake direction."""
+    return intervene(POINTER, [TASK]).table()
 
 
 def directions() -> pd.DataFrame:
