@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -121,13 +122,17 @@ def forced_rows(
 
 def pooled_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Shares of `forced_rows` over the forced mistakes of several tasks together, as `ALL`."""
-    shares = [one for one in rows if one["metric"] in POOLED and one["n"]]
-    for key in dict.fromkeys((one["policy"], one["temperature"], one["metric"]) for one in shares):
-        policy, temperature, metric = key
-        own = [one for one in shares if (one["policy"], one["temperature"], one["metric"]) == key]
+    parts: dict[tuple[str, float | None, str], list[Mapping[str, Any]]] = {}
+    for one in rows:
+        if one["metric"] in POOLED and one["n"]:
+            warm = None if math.isnan(one["temperature"]) else one["temperature"]
+            parts.setdefault((one["policy"], warm, one["metric"]), []).append(one)
+    for (policy, warm, metric), own in parts.items():
         hits = sum(round(one["estimate"] * one["n"]) for one in own)
         score = wilson(hits, sum(one["n"] for one in own))
-        names = {"policy": policy, "temperature": temperature, "metric": metric}
+        names: dict[str, Any] = {"policy": policy, "metric": metric}
+        if warm is not None:
+            names["temperature"] = warm
         yield row(score, task=ALL, section="forced_mistakes", **names)
 
 

@@ -8,9 +8,10 @@ import pytest
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import open_world
-from bcprobe.evaluation.forced import AnnotatorAgain, Forced, force, forced_rows
-from bcprobe.evaluation.metrics import score_table
+from bcprobe.evaluation.forced import AnnotatorAgain, Forced, force, forced_rows, pooled_rows
+from bcprobe.evaluation.metrics import row, score_table
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.results import Score
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import TASKS
 from bcprobe.types import Click
@@ -86,3 +87,19 @@ def test_no_worlds_no_scores() -> None:
     assert force(TASK, []) == []
     found = scores(forced_rows(RepeatClicker(), []))
     assert found.isna().all()
+
+
+def test_forced_mistakes_of_several_tasks_are_taken_together() -> None:
+    def told(task: str, policy: str, estimate: float, **more: float) -> dict[str, object]:
+        score = Score(estimate, 0.0, 1.0, 4)
+        return row(score, task=task, policy=policy, metric="undo_next", **more)
+
+    rows = [
+        told("a", "annotator", 0.5, temperature=float("nan")),
+        told("b", "annotator", 1.0, temperature=float("nan")),
+        told("a", "model", 0.25, temperature=1.0),
+    ]
+    found = {one["policy"]: one for one in pooled_rows(rows)}
+    assert set(found) == {"annotator", "model"}
+    assert (found["annotator"]["estimate"], found["annotator"]["n"]) == (0.75, 8)
+    assert (found["model"]["estimate"], found["model"]["temperature"]) == (0.25, 1.0)
