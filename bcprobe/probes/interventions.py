@@ -91,7 +91,7 @@ def _cut(episode: Episode, first: int, end: int) -> Iterator[np.ndarray]:
 
 
 class Bench:
-    """Twins lying ready behind a model: everything up to the last frame has been looked at.
+    """Twins lying ready behind a model: all frames have been seen, those before the last read.
 
     ``look`` answers for the last frames, as they are or edited at a site.
     """
@@ -109,6 +109,8 @@ class Bench:
         with torch.inference_mode():
             for t in range(before.shape[1]):
                 model.step(_frames(before[:, t]), torch.from_numpy(clicks[:, t]), self.cache)
+            after = (np.stack([pair.after[side] for pair in twins]) for side in (0, 1))
+            self.seen = [model.encoder.patches(_frames(shown)) for shown in after]
 
     def look(self, side: int, site: str = "", edit: Edit | None = None) -> Tensor:
         """Click maps [pair, 360, 480] after the right (0) or wrong (1) placement.
@@ -116,11 +118,10 @@ class Bench:
         With ``edit`` the residual stream at ``site`` and [cls] is replaced by what it makes
         of it.
         """
-        shown = _frames(np.stack([pair.after[side] for pair in self.twins]))
         placed = torch.from_numpy(np.stack([pair.placed[side] for pair in self.twins]))
         hooks = [] if edit is None else [(site, _editing(edit))]
         with torch.inference_mode(), self.model.hooks(fwd_hooks=hooks):
-            clicks = self.model.step(shown, placed, copy.deepcopy(self.cache))
+            clicks = self.model.step(self.seen[side], placed, copy.deepcopy(self.cache))
             return clicks.heat_map()[:, 0]
 
     def at_cls(self, side: int, site: str) -> Tensor:

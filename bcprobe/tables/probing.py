@@ -17,7 +17,7 @@ from bcprobe.tables.evaluation import POINTER, TASK, series
 FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 8
 OWN_EPISODES = 10
 #: Twins, closed-loop worlds, and episodes to fit on, of each task.
-PAIRS, LOOPS, FITTED = 20, 5, 40
+PAIRS, LOOPS, FITTED = 16, 2, 40
 
 
 def mistake_probe() -> pd.DataFrame:
