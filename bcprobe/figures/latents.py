@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from bcprobe.figures.across import draw_layers, draw_tasks
 from bcprobe.figures.style import TEXT, in_style, new_figure
 
-LOWEST = -0.5
+LOWEST, HIGHEST = -0.5, 1.02
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -26,7 +26,8 @@ def plot(table: pd.DataFrame) -> Figure:
             draw_layers(line[0], rows)
             draw_tasks(line[1], rows)
             line[0].set_title(latent, loc="left")
-            line[0].set_ylim(bottom=max(line[0].get_ylim()[0], LOWEST))
-            line[1].set_xlim(left=max(line[1].get_xlim()[0], LOWEST))
+            (low, high), (left, right) = line[0].get_ylim(), line[1].get_xlim()
+            line[0].set_ylim(max(low, LOWEST), min(high, HIGHEST))
+            line[1].set_xlim(max(left, LOWEST), min(right, HIGHEST))
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
