@@ -19,7 +19,6 @@ from bcprobe.figures import (
     lens,
     mistakes,
     overview,
-    probe_emergence,
     probe_layers,
     steering,
     style,
@@ -42,7 +41,6 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mistakes": mistakes.plot,
     "mistake_probe": across.plot,
     "overview": overview.plot,
-    "probe_emergence": probe_emergence.plot,
     "steering": steering.plot,
 }
 

@@ -28,6 +28,5 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "mistakes": evaluation.mistakes,
     "mistake_probe": probing.mistake_probe,
     "overview": screens.gallery,
-    "probe_emergence": probing.probe_emergence,
     "steering": probing.steering,
 }
