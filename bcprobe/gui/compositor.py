@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from bcprobe.gui.view import RGB, Overlay
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 
-#: Strokes whose box has at most so many pixels are blended as a box.
+#: Strokes whose box has at most so many pixels are blended as a box, others pixel by pixel.
 SMALL = 1024
 Pixels = NDArray[np.uint8]
 _Weights = NDArray[np.uint16]
@@ -39,14 +39,23 @@ def compose(display: DisplayList, images: Pixels, out: Pixels | None = None) -> 
     """
     if out is None:
         out = np.empty((SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
+    elif not out.flags.c_contiguous:
+        np.copyto(out, compose(display, images))
+        return out
     np.copyto(out, draw_base_screen(display.base))
     x, y = display.canvas
     canvas = out[y : y + CANVAS_SIZE, x : x + CANVAS_SIZE]
-    np.copyto(canvas, images[display.image])
     if display.overlay:
-        _lay_over(canvas, images, display.overlay[0], display.overlay[1:])
+        np.copyto(canvas, _laid_over(_Stack(images), display.image, display.overlay))
+    else:
+        np.copyto(canvas, images[display.image])
+    screen = out.reshape(-1)[(y * SCREEN_WIDTH + x) * 3 :]
     for x, y, dx, dy, width, color in display.strokes:
-        _draw(canvas, x, y, (dx, dy, width, color))
+        drawn = _drawn(dx, dy, width, color)
+        if isinstance(drawn, _Line):
+            _draw(screen, x, y, drawn)
+        else:
+            _paint(canvas, x, y, drawn)
     for kind, size, width, color, x, y in display.marks:
         _paint(canvas, x, y, _mark(kind, size, width, color))
     for label, color, x, y in display.labels:
@@ -72,31 +81,55 @@ def _paint(canvas: Pixels, x: int, y: int, sprite: Sprite) -> None:
         blend_premultiplied(canvas[y0:y1, x0:x1], weighted[part], rest[part])
 
 
-def _draw(canvas: Pixels, x: int, y: int, stroke: tuple[int, int, int, RGB]) -> None:
-    """Blend a stroke into the canvas; of a long one only the pixels that show anything."""
-    box = _stroke(*stroke)
-    if box[2] * box[3] <= SMALL:
-        return _paint(canvas, x, y, box)
-    across, down, weighted, rest = _line(*stroke)
-    columns, rows = across + x, down + y
-    left, top = x + box[0], y + box[1]
-    if min(left, top) < 0 or max(left + box[2], top + box[3]) > CANVAS_SIZE:
-        inside = (columns >= 0) & (columns < CANVAS_SIZE) & (rows >= 0) & (rows < CANVAS_SIZE)
-        columns, rows = columns[inside], rows[inside]
-        weighted, rest = weighted[inside], rest[inside]
-    pixels = canvas[rows, columns]
+class _Line(NamedTuple):
+    """A long stroke, of which only the pixels that show anything are touched.
+
+    ``left``, ``top``, ``right``, ``bottom`` bound it beside its start; ``columns`` and ``rows``
+    [pixel] are its pixels; ``at`` [3 pixel] where their bytes lie on the screen beside those of
+    its start; ``weighted`` and ``rest`` [3 pixel] what `blend_premultiplied` takes.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    columns: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    at: NDArray[np.intp]
+    weighted: _Weights
+    rest: _Weights
+
+
+def _draw(screen: Pixels, x: int, y: int, line: _Line) -> None:
+    """Blend a line that starts at a canvas point, clipped to the canvas.
+
+    ``screen`` are the screen's bytes [n] from the canvas's first one on.
+    """
+    at, weighted, rest = line.at, line.weighted, line.rest
+    left, top, right, bottom = x + line.left, y + line.top, x + line.right, y + line.bottom
+    if left < 0 or top < 0 or right > CANVAS_SIZE or bottom > CANVAS_SIZE:
+        across, down = line.columns + x, line.rows + y
+        inside = (across >= 0) & (across < CANVAS_SIZE) & (down >= 0) & (down < CANVAS_SIZE)
+        shown = np.repeat(inside, 3)
+        at, weighted, rest = at[shown], weighted[shown], rest[shown]
+    at = at + (y * SCREEN_WIDTH + x) * 3
+    pixels = screen.take(at)
     blend_premultiplied(pixels, weighted, rest)
-    canvas[rows, columns] = pixels
+    screen[at] = pixels
 
 
-@lru_cache(maxsize=1024)
-def _line(
-    dx: int, dy: int, width: int, color: RGB
-) -> tuple[NDArray[np.intp], NDArray[np.intp], _Weights, _Weights]:
-    """Columns and rows [pixel] of a stroke, beside its start, and their blend [pixel, 3]."""
-    left, top, _, _, weighted, rest = _stroke(dx, dy, width, color)
+@lru_cache(maxsize=2048)
+def _drawn(dx: int, dy: int, width: int, color: RGB) -> Sprite | _Line:
+    """A stroke as a box if that is `SMALL`, else as a line."""
+    box = _stroke(dx, dy, width, color)
+    left, top, across, down, weighted, rest = box
+    if across * down <= SMALL:
+        return box
     rows, columns = np.nonzero(rest[..., 0] < 255)
-    return columns + left, rows + top, weighted[rows, columns], rest[rows, columns]
+    weighted, rest = weighted[rows, columns].ravel(), rest[rows, columns].ravel()
+    rows, columns = rows + top, columns + left
+    at = ((rows * SCREEN_WIDTH + columns)[:, None] * 3 + np.arange(3)).ravel()
+    return _Line(left, top, left + across, top + down, columns, rows, at, weighted, rest)
 
 
 _IDENTITY = Overlay(0).matrix
@@ -115,25 +148,31 @@ class _Stack:
         return id(self.images)
 
 
-def _lay_over(canvas: Pixels, images: Pixels, number: int, matrix: tuple[int, ...]) -> None:
-    image = images[number] if matrix == _IDENTITY else _warped(_Stack(images), number, matrix)
-    np.maximum(canvas, image, out=canvas)
-
-
-@lru_cache(maxsize=4)
-def _warped(stack: _Stack, number: int, matrix: tuple[int, ...]) -> Pixels:
-    """An image as it lies on the canvas, black where it does not: uint8 [256, 256, 3].
+@lru_cache(maxsize=16)
+def _laid_over(stack: _Stack, number: int, overlay: tuple[int, ...]) -> Pixels:
+    """An image under an overlay (`DisplayList.overlay`): uint8 [256, 256, 3].
 
     An overlay stays for many clicks, so the last ones are kept.
     """
+    over, matrix = stack.images[overlay[0]], overlay[1:]
+    return np.maximum(stack.images[number], over if matrix == _IDENTITY else _warped(over, matrix))
+
+
+def _warped(image: Pixels, matrix: tuple[int, ...]) -> Pixels:
+    """An image as it lies on the canvas, black where it does not: uint8 [256, 256, 3]."""
     a, b, c, d, e, f = matrix
-    x, y = np.arange(CANVAS_SIZE)[None], np.arange(CANVAS_SIZE)[:, None]
-    column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
-    top = CANVAS_SIZE - 1
-    inside = (column >= 0) & (column <= top) & (row >= 0) & (row <= top)
-    pixels = np.clip(row, 0, top) * CANVAS_SIZE + np.clip(column, 0, top)
-    shown = np.take(stack.images[number].reshape(-1, 3), pixels, axis=0)
-    return shown * inside[..., None].astype(np.uint8)
+    end = CANVAS_SIZE - 1
+    reach = max(end * (abs(a) + abs(b)) + abs(c), end * (abs(d) + abs(e)) + abs(f))
+    kind = np.int32 if reach < 1 << 31 else np.int64
+    axis: NDArray[Any] = np.arange(CANVAS_SIZE, dtype=kind)
+    column = (b * axis + c)[:, None] + a * axis >> 16
+    row = (e * axis + f)[:, None] + d * axis >> 16
+    outside = (column < 0) | (column > end) | (row < 0) | (row > end)
+    row *= CANVAS_SIZE
+    row += column
+    row[outside] = CANVAS_SIZE**2
+    pixels = np.concatenate([image.reshape(-1, 3), np.zeros((1, 3), dtype=np.uint8)])
+    return pixels.take(row, axis=0, mode="clip")
 
 
 def _sprite(left: int, top: int, color: Pixels, alpha: NDArray[np.uint8]) -> Sprite:
@@ -157,7 +196,6 @@ def _label(text: str, color: RGB) -> Sprite:
     return _sprite(-(alpha.shape[1] // 2), -(alpha.shape[0] // 2), tint, alpha)
 
 
-@lru_cache(maxsize=4096)
 def _stroke(dx: int, dy: int, width: int, color: RGB) -> Sprite:
     left, top, alpha = stroke_mask(dx, dy, width)
     return _sprite(left, top, np.array(color, dtype=np.uint8), alpha)

@@ -114,7 +114,8 @@ def blend_premultiplied(
     under: NDArray[np.uint8], weighted: NDArray[np.uint16], rest: NDArray[np.uint16]
 ) -> None:
     """Blend in place, with ``color * a + 127`` and ``255 - a`` given as uint16."""
-    value = under * rest
+    value = under.astype(np.uint16)
+    value *= rest
     value += weighted
     value //= WHOLE
     under[...] = value

@@ -86,14 +86,14 @@ def _pack(rng: np.random.Generator, size: float) -> tuple[NDArray[np.float64], N
     tries = ((40, 24.0, 34.0), (170, 13.0, 20.0), (420, 6.5, 12.0))
     sizes = size * np.concatenate([rng.uniform(a, b, size=count) for count, a, b in tries])
     throws = rng.uniform(-_RIM, CANVAS_SIZE + _RIM, size=(len(sizes), 2))
-    dx, dy = (throws[:, None, axis] - throws[None, :, axis] for axis in range(2))
-    clear = dx * dx + dy * dy > (0.86 * (sizes[:, None] + sizes[None])) ** 2
+    x, y = np.ascontiguousarray(throws.T)
     free = np.ones(len(sizes), dtype=bool)
     kept = []
     for index in range(len(sizes)):
         if free[index]:
             kept.append(index)
-            free &= clear[index]
+            dx, dy = x - x[index], y - y[index]
+            free &= dx * dx + dy * dy > (0.86 * (sizes + sizes[index])) ** 2
     return throws[kept], sizes[kept]
 
 
@@ -144,16 +144,22 @@ def _section_cells(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cell and gap of nodes [2, block, node], given each block's candidate fibres."""
     x, y = nodes
-    best, second = (np.full(x.shape, 1e6, dtype=np.float32) for _ in range(2))
+    far = np.float32(1e6)
+    best, second = np.full_like(x, far), np.full_like(x, far)
+    distance, down, loser = (np.empty_like(x) for _ in range(3))
     cell = np.zeros(x.shape, dtype=np.uint8)
     for place in range(centres.shape[1]):
-        dx, dy = x - centres[:, place, :1], y - centres[:, place, 1:]
-        distance = np.sqrt(dx * dx + dy * dy)
+        np.subtract(x, centres[:, place, :1], out=distance)
+        np.subtract(y, centres[:, place, 1:], out=down)
+        distance *= distance
+        down *= down
+        distance += down
+        np.sqrt(distance, out=distance)
         distance -= radii[:, place, None]
         owner = owners[:, place, None]
-        loser = np.maximum(distance, best)
-        np.minimum(second, loser, out=second, where=cell != owner)
-        np.copyto(cell, owner, where=distance < best)
+        np.maximum(distance, best, out=loser)
+        np.minimum(second, np.where(cell == owner, far, loser), out=second)
+        cell = np.where(distance < best, owner, cell)
         np.minimum(distance, best, out=best)
     gap = np.minimum((second - best) * (GAP_UNIT / 2), 255)
     return cell, gap.astype(np.uint8)

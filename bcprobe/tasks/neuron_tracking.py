@@ -82,7 +82,7 @@ def is_right(world: World, mark: tuple[int, int, int]) -> bool:
     """Whether a mark lies in the target cell of its section."""
     z, x, y = mark
     side = world.cells.shape[1]
-    return bool(world.cells[z, y * side // CANVAS_SIZE, x * side // CANVAS_SIZE] == world.target)
+    return world.cells.item(z, y * side // CANVAS_SIZE, x * side // CANVAS_SIZE) == world.target
 
 
 def right_slices(world: World, state: State) -> frozenset[int]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.gui.view import Label, Mark, Stroke, View
+from bcprobe.gui.shapes import blend, label_sprite
+from bcprobe.gui.view import RGB, Mark, Stroke, View
 from bcprobe.gui.widgets import Button, ButtonState
 from bcprobe.rng import generator
 from bcprobe.types import CANVAS_SIZE, Latents, Outcome
@@ -20,7 +21,8 @@ RADIUS = 19.0
 LEFT, RIGHT = 58, 198
 _LEFT_Y = tuple(34 + 62 * i for i in range(OUTLINES))
 _RIGHT_Y = tuple(30 + 49 * j for j in range(CANDIDATES))
-_PAPER, _INK = (38.0, 40.0, 48.0), (232.0, 234.0, 240.0)
+_PAPER: RGB = (38, 40, 48)
+_INK: RGB = (232, 234, 240)
 _POINTS, _HARMONICS = 72, (2, 3, 4, 5)
 #: Pairs are joined by lines of these colours, in the order of the outlines.
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 190, 140), (214, 120, 170))
@@ -128,7 +130,7 @@ class ShapeMatching:
         )
 
     def images(self, world: World) -> NDArray[np.uint8]:
-        """The sheet of shapes: uint8 [1, 256, 256, 3]."""
+        """The sheet of shapes, numbered and lettered: uint8 [1, 256, 256, 3]."""
         ink = np.zeros((CANVAS_SIZE, CANVAS_SIZE))
         for i in range(OUTLINES):
             _draw(ink, world.shapes[i], place_of(False, i))
@@ -136,9 +138,15 @@ class ShapeMatching:
             turned = world.shapes[shape] @ _turn(world.turns[shape]).T
             _draw(ink, turned, place_of(True, j))
         grain = generator("sheet", world.grain).normal(size=(CANVAS_SIZE, CANVAS_SIZE))
-        sheet = np.array(_PAPER) + ink[..., None] * (np.array(_INK) - _PAPER)
+        paper, full = np.array(_PAPER, dtype=float), np.array(_INK, dtype=float)
+        sheet = paper + ink[..., None] * (full - paper)
         sheet = sheet + world.settings.noise * grain[..., None]
-        return np.rint(np.clip(sheet, 0, 255)).astype(np.uint8)[None]
+        image = np.rint(np.clip(sheet, 0, 255)).astype(np.uint8)
+        for i, y in enumerate(_LEFT_Y):
+            _write(image, str(i + 1), 16, y)
+        for j, y in enumerate(_RIGHT_Y):
+            _write(image, "ABCDE"[j], 241, y)
+        return image[None]
 
     def open(self, world: World) -> State:
         """Nothing picked."""
@@ -183,8 +191,6 @@ class ShapeMatching:
             marks,
             lines,
             (("Pairs", f"{len(state.pairs)}/{OUTLINES}"), ("Pick", _due(state))),
-            tuple(Label(str(i + 1), 16, y, _INK_RGB) for i, y in enumerate(_LEFT_Y))
-            + tuple(Label("ABCDE"[j], 241, y, _INK_RGB) for j, y in enumerate(_RIGHT_Y)),
         )
 
     def latents(self, world: World, state: State) -> Latents:
@@ -211,9 +217,6 @@ class ShapeMatching:
     def done(self, state: State) -> bool:
         """Whether Done was pressed."""
         return state.done
-
-
-_INK_RGB = (232, 234, 240)
 
 
 def _right(world: World, state: State) -> int:
@@ -255,14 +258,30 @@ def _outline(sizes: NDArray[np.float64], phases: NDArray[np.float64]) -> NDArray
 
 
 def _draw(ink: NDArray[np.float64], shape: NDArray[np.float64], middle: tuple[int, int]) -> None:
-    """Draw an outline 2 px wide around a point, as coverage 0-1."""
+    """Draw an outline 2 px wide around a point, as coverage 0-1.
+
+    Only the pixels around each of its segments are looked at; all others are too far away.
+    """
     reach = int(RADIUS) + 3
-    axis = np.arange(-reach, reach + 1, dtype=float)
-    grid = np.stack(np.meshgrid(axis, axis), axis=-1)[:, :, None]  # (y, x, 1, 2)
-    start, along = shape, np.roll(shape, -1, axis=0) - shape
-    share = np.clip(((grid - start) * along).sum(-1) / (along**2).sum(-1), 0, 1)
-    gap = grid - start - share[..., None] * along
-    distance = np.sqrt((gap**2).sum(-1).min(-1))
-    x, y = middle
-    window = ink[y - reach : y + reach + 1, x - reach : x + reach + 1]
-    np.maximum(window, np.clip(1.5 - distance, 0, 1), out=window)
+    along = np.roll(shape, -1, axis=0) - shape
+    half = math.ceil(np.hypot(*along.T).max() / 2 + 2)
+    first = np.rint(shape + along / 2).astype(np.int64) - half  # (segment, 2)
+    near = np.clip(first[:, :, None] + np.arange(2 * half + 1), -reach, reach)
+    columns, rows = near[:, 0, None, :], near[:, 1, :, None]  # (segment, y, x)
+    (x, y), (dx, dy) = (part[:, :, None, None] for part in (shape.T, along.T))
+    x, y = columns - x, rows - y
+    share = np.clip((x * dx + y * dy) / (dx**2 + dy**2), 0, 1)
+    squared = np.full((2 * reach + 1, 2 * reach + 1), np.inf)
+    found = (x - share * dx) ** 2 + (y - share * dy) ** 2
+    np.minimum.at(squared, (rows + reach, columns + reach), found)
+    left, top = middle[0] - reach, middle[1] - reach
+    window = ink[top : top + len(squared), left : left + len(squared)]
+    np.maximum(window, np.clip(1.5 - np.sqrt(squared), 0, 1), out=window)
+
+
+def _write(image: NDArray[np.uint8], text: str, x: int, y: int) -> None:
+    """Write a text centred on a canvas point."""
+    tint, alpha = label_sprite(text, _INK)
+    height, width = alpha.shape
+    left, top = x - width // 2, y - height // 2
+    blend(image[top : top + height, left : left + width], tint, alpha)
