@@ -54,6 +54,24 @@ def nine_nano() -> Experiment:
     )
 
 
+def nine_nano_continued() -> Experiment:
+    """`nine_nano` carried on from its last weights at a fresh rate; places weigh double.
+
+    What the first run had not learned was where to click; buttons it knew.
+    """
+    weights = (("undo", 5.0), ("done", 2.0), ("classify", 3.0), ("commit", 2.0), ("place", 2.0))
+    return replace(
+        nine_nano(),
+        name="nine-nano-continued",
+        data=replace(nine_nano().data, seed=1),
+        frames=5 << 17,
+        lr=1e-3,
+        warmup=1 << 13,
+        action_weights=weights,
+        start_from="nine-nano",
+    )
+
+
 def tiny() -> Experiment:
     """A few seconds of one core, to try the machinery with; learns next to nothing."""
     return Experiment(
@@ -76,6 +94,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano": dots_nano,
     "dots-nano-independent": dots_nano_independent,
     "nine-nano": nine_nano,
+    "nine-nano-continued": nine_nano_continued,
     "tiny": tiny,
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bcprobe.annotators.clicks import ScreenDistribution, Target, mixture, sample_click
+from bcprobe.annotators.clicks import Press, ScreenDistribution, Target, mixture, sample_click
 from bcprobe.annotators.persona import Habits, Persona
 from bcprobe.gui.layouts import Arrangement
 from bcprobe.tasks.base import State, Task, World
@@ -73,11 +73,33 @@ class Annotator:
         self.memory = chosen.memory
         return sample_click(chosen.target, self.arrangement, self.names, self.rng)
 
+    def aims(self, state: State) -> tuple[tuple[float, Target], ...]:
+        """What `act` would choose among now, with probabilities; nothing is remembered."""
+        options = self.policy.options(self.world, state, self.memory, self.persona)
+        return tuple((option.probability, option.target) for option in options)
+
     def distribution(self, state: State) -> ScreenDistribution:
         """The distribution `act` would draw from now; nothing is remembered."""
+        return mixture(self.aims(state), self.arrangement, self.names)
+
+    def watch(self, state: State, click: Click) -> None:
+        """Remember a click that somebody else is about to make, as if it were one's own.
+
+        It counts as the likeliest option that aims at the same button, or at the canvas; where
+        there is none, nothing new is remembered.
+        """
+        index = self.arrangement.hit(*click)
+        hit = "" if index is None else self.names[index]
+        if not hit and not self.arrangement.canvas.contains(*click):
+            return
         options = self.policy.options(self.world, state, self.memory, self.persona)
-        targets = [(option.probability, option.target) for option in options]
-        return mixture(targets, self.arrangement, self.names)
+        same = [one for one in options if _button(one.target) == hit]
+        if same:
+            self.memory = max(same, key=lambda option: option.probability).memory
+
+
+def _button(target: Target) -> str:
+    return target.button if isinstance(target, Press) else ""
 
 
 def _draw(options: tuple[Option, ...], u: float) -> int:

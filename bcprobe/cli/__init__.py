@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from bcprobe.cli import analyse, data, models
+from bcprobe.cli import experiment as studies
 from bcprobe.cli.examples import epilog
 from bcprobe.errors import InputError
 
@@ -32,6 +33,7 @@ for verb in (
     models.evaluate,
     analyse.probe,
     analyse.intervene,
+    studies.experiment,
     analyse.figure,
     models.checkpoints,
 ):

@@ -7,10 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from bcprobe.annotators import get_annotator
-from bcprobe.annotators.persona import Persona
+from bcprobe.annotators.persona import Persona, draw_persona
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.simulator import Simulator
+from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
+
+
+def annotator_before(simulator: Simulator, seed: int) -> Annotator:
+    """The annotator of a seed at its place before a world, to work or to watch."""
+    policy = get_annotator(simulator.task.name)
+    rng = generator("annotator", simulator.task.name, seed)
+    persona = draw_persona(policy.habits, rng)
+    place = (simulator.task, simulator.world, simulator.arrangement)
+    return Annotator(policy, *place, persona, rng)
 
 
 class AnnotatorClicker:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bcprobe.annotators import get_annotator
 from bcprobe.annotators.clicks import Press, Target, sample_click
-from bcprobe.annotators.persona import draw_persona
 from bcprobe.annotators.policy import Annotator, Option
-from bcprobe.episodes.clickers import ScriptClicker
+from bcprobe.episodes.clickers import ScriptClicker, annotator_before
 from bcprobe.episodes.record import open_world
 from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.errors import InputError
@@ -76,17 +74,7 @@ def _open(episode: Episode) -> tuple[Simulator, Annotator]:
     """World and annotator of an episode at its opening."""
     names = (episode.task, episode.world_seed, episode.layout, episode.difficulty)
     simulator = open_world(*names)
-    policy = get_annotator(episode.task)
-    rng = generator("annotator", episode.task, episode.annotator_seed)
-    annotator = Annotator(
-        policy,
-        simulator.task,
-        simulator.world,
-        simulator.arrangement,
-        draw_persona(policy.habits, rng),
-        rng,
-    )
-    return simulator, annotator
+    return simulator, annotator_before(simulator, episode.annotator_seed)
 
 
 def _follow(simulator: Simulator, annotator: Annotator, click: Click) -> None:

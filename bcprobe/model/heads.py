@@ -23,6 +23,13 @@ class ClickDistribution(Protocol):
         """
         ...
 
+    def cross_entropy(self, heat: Tensor) -> Tensor:
+        """Mean of the negative log-probability over distributions of clicks: [batch, frame] nats.
+
+        ``heat`` [batch, frame, 360, 480] sums to 1.
+        """
+        ...
+
     def argmax(self) -> Tensor:
         """The click (x, y) of a model that always takes the likeliest: int64 [batch, frame, 2].
 
@@ -82,6 +89,16 @@ class PointerClicks:
             + dx.gather(-1, inside[..., :1]).squeeze(-1)
             + dy.gather(-1, inside[..., 1:]).squeeze(-1)
         )
+
+    def cross_entropy(self, heat: Tensor) -> Tensor:
+        """See `ClickDistribution`."""
+        width, height = self.head.patch
+        blocks = heat.unflatten(-1, (-1, width)).unflatten(-3, (-1, height))
+        across = blocks.sum(3).flatten(2, 3)  # (b, t, cell, width)
+        down = blocks.sum(5).transpose(3, 4).flatten(2, 3)  # (b, t, cell, height)
+        dx, dy = self.head.offsets(self.hidden)
+        inside = (across * dx).sum((-1, -2)) + (down * dy).sum((-1, -2))
+        return -(across.sum(-1) * self.cells).sum(-1) - inside
 
     def argmax(self) -> Tensor:
         """See `ClickDistribution`."""
@@ -156,6 +173,10 @@ class IndependentClicks:
         """See `ClickDistribution`."""
         check_clicks(xy)
         return (self.x.gather(-1, xy[..., :1]) + self.y.gather(-1, xy[..., 1:])).squeeze(-1)
+
+    def cross_entropy(self, heat: Tensor) -> Tensor:
+        """See `ClickDistribution`."""
+        return -(heat.sum(2) * self.x).sum(-1) - (heat.sum(3) * self.y).sum(-1)
 
     def argmax(self) -> Tensor:
         """See `ClickDistribution`."""

@@ -27,7 +27,8 @@ class Batch:
     ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
     [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
     `bcprobe.types.ACTIONS`; ``right`` bool, the click is a placement that stands unmistaken;
-    ``valid`` bool, the frame counts.
+    ``valid`` bool, the frame counts. ``heat`` float32 [row, frame, 360, 480] is the distribution
+    to learn where it is known, the click alone elsewhere; None if it is known nowhere.
     """
 
     frames: Tensor
@@ -37,11 +38,13 @@ class Batch:
     actions: Tensor
     right: Tensor
     valid: Tensor
+    heat: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device; itself where it is there already."""
         names = ("frames", "previous", "targets", "segments", "actions", "right", "valid")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        heat = None if self.heat is None else self.heat.to(device)
+        return replace(self, heat=heat, **{name: getattr(self, name).to(device) for name in names})
 
 
 def frame_buffer(
@@ -97,7 +100,22 @@ class Tape:
             actions=torch.from_numpy(self.actions[index]),
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
+            heat=self.heat(index) if any(made.aims for made in self.recordings) else None,
         )
+
+    def heat(self, index: NDArray[np.int64]) -> Tensor:
+        """What to learn at frames [row, frame]: float32 [row, frame, 360, 480], sums to 1."""
+        heat = np.zeros((*index.shape, SCREEN_HEIGHT, SCREEN_WIDTH), dtype=np.float32)
+        segments = self.segments(index)
+        for place in np.ndindex(*index.shape):
+            segment = int(segments[place])
+            made = self.recordings[segment]
+            if made.aims is None:
+                x, y = self.clicks[index[place]]
+                heat[place][y, x] = 1.0
+            else:
+                heat[place] = made.aims.heat_map(int(index[place] - self.starts[segment]))
+        return torch.from_numpy(heat)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
         """Compose frames of the tape into a buffer on the CPU, one by one."""

@@ -24,7 +24,8 @@ class Experiment:
     ``warmup`` frames, then falls along a cosine to ``final_lr`` times ``lr``; ``muon_lr``
     is that of hidden matrices when ``optimizer`` is ``muon``. ``action_weights`` weighs the
     loss of some actions (others 1); reported losses are never weighted. A step is saved
-    whenever the frames seen pass a power of two from ``first_save`` on.
+    whenever the frames seen pass a power of two from ``first_save`` on. ``start_from`` is the
+    checkpoint of the same shape whose weights the run starts from; empty: random ones.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Experiment:
     first_save: int = 1 << 10
     validate_every: int = 1 << 16
     validation_episodes: int = 12
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer, OPTIMIZERS)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.annotators.clicks import Target, mixture
 from bcprobe.episodes.record import MAX_STEPS, generate
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
 from bcprobe.gui.display import DisplayList
+from bcprobe.gui.layouts import Arrangement
 from bcprobe.rng import generator, split_seed
 from bcprobe.types import ACTIONS, Episode
 
@@ -30,6 +32,9 @@ class DataConfig:
 
     A group holds ``episodes`` episodes; each world is worked by ``personas`` annotators.
     Tasks take turns from world to world; an episode's layout is drawn from ``layouts``.
+    ``worlds`` is the number of different worlds, gone through again and again (0: a new one each
+    time). ``visited`` is a folder of stored episodes, by whomever they were worked, that come
+    beside the new ones: ``share`` (0-1) of each group (`bcprobe.training.visited`).
     """
 
     tasks: tuple[str, ...] = ("colored_dot_tracking",)
@@ -39,8 +44,13 @@ class DataConfig:
     episodes: int = 24
     personas: int = 1
     max_steps: int = MAX_STEPS
+    worlds: int = 0
+    visited: str = ""
+    share: float = 0.5
 
     def __post_init__(self) -> None:
+        if self.worlds < 0 or not 0 <= self.share <= 1:
+            raise InputError("data config: worlds must be 0 or more, share within 0-1")
         if not 0 <= self.seed < DATA_SEEDS:
             raise InputError(f"data seed {self.seed} is not within 0-{DATA_SEEDS - 1}")
         if min(self.episodes, self.personas, len(self.tasks), len(self.layouts)) < 1:
@@ -49,6 +59,11 @@ class DataConfig:
             raise InputError(
                 f"data config: {self.episodes} episodes do not divide by {self.personas} personas"
             )
+
+    @property
+    def visits(self) -> int:
+        """Episodes of a group that come from ``visited``."""
+        return round(self.share * self.episodes) if self.visited else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain form, for JSON."""
@@ -75,6 +90,8 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
     keys = []
     for place in range(data.episodes):
         world = group * worlds + place // data.personas
+        if data.worlds:
+            world %= data.worlds
         seed = split_seed("train", data.seed * WORLDS_PER_SEED + world)
         keys.append(
             EpisodeKey(
@@ -89,13 +106,27 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
     return keys
 
 
+@dataclass(frozen=True, eq=False)
+class Aims:
+    """What an annotator may do at each frame: probabilities and targets, on one arrangement."""
+
+    options: tuple[tuple[tuple[float, Target], ...], ...]
+    arrangement: Arrangement
+    names: tuple[str, ...]
+
+    def heat_map(self, frame: int) -> NDArray[np.float64]:
+        """Probability of each pixel: float64 [360, 480], sums to 1."""
+        return mixture(self.options[frame], self.arrangement, self.names).heat_map()
+
+
 @dataclass(frozen=True)
 class Recording:
     """An episode as the trainer needs it: what was shown and what was clicked.
 
     ``images`` uint8 [image, 256, 256, 3]; one display list, click (int64 [frame, 2], px) and
     action (int8 [frame], index in `bcprobe.types.ACTIONS`) per frame. ``right`` bool
-    [frame]: the click is a placement that stands unmistaken.
+    [frame]: the click is a placement that stands unmistaken. ``aims`` is what an annotator would
+    have done at each frame, where that is to be learned and not the click.
     """
 
     images: NDArray[np.uint8]
@@ -103,6 +134,7 @@ class Recording:
     clicks: NDArray[np.int64]
     actions: NDArray[np.int8]
     right: NDArray[np.bool_]
+    aims: Aims | None = None
 
     def __len__(self) -> int:
         return len(self.displays)
@@ -152,9 +184,9 @@ def _columns(
 
 
 def make_group(data: DataConfig, group: int) -> Iterator[Recording]:
-    """Recordings of a group, one by one; the images of a world are drawn once."""
+    """New recordings of a group, one by one; the images of a world are drawn once."""
     last: tuple[int, NDArray[np.uint8] | None] = (-1, None)
-    for key in group_keys(data, group):
+    for key in group_keys(data, group)[data.visits :]:
         made = record(key, last[1] if last[0] == key.world_seed else None)
         last = key.world_seed, made.images
         yield made

@@ -104,6 +104,8 @@ def _open_run(
     run = Run(experiment, device, processes, accumulation or values.get("accumulation", 1))
     if saved is not None:
         run.restore(saved)
+    elif experiment.start_from:
+        run.start_from(experiment.start_from)
     return run
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bcprobe.errors import InputError
+from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
@@ -69,6 +70,13 @@ class Run:
         self.training = Table(TRAINING_COLUMNS)
         self.validation = Table(VALIDATION_COLUMNS)
         self._pending: list[tuple[dict[str, float], Tensor]] = []
+
+    def start_from(self, name: str) -> None:
+        """Take the weights of a checkpoint. Raises `InputError` if it has another shape."""
+        found = load_checkpoint(name)
+        if found.config != self.experiment.model:
+            raise InputError(f"checkpoint '{name}' has another shape than '{self.experiment.name}'")
+        self.model.load_state_dict(found.state_dict())
 
     @property
     def finished(self) -> bool:

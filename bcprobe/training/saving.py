@@ -17,6 +17,7 @@ from bcprobe.errors import InputError
 from bcprobe.files import atomic_file, remove_leftovers
 from bcprobe.model.config import config_from_dict
 from bcprobe.training.config import Experiment
+from bcprobe.training.groups import DataConfig
 
 EXPERIMENT_FILE = "experiment.json"
 STATE_FILE = Path("resume") / "state.safetensors"
@@ -53,7 +54,9 @@ def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
 def _read_experiment(path: Path) -> dict[str, Any] | None:
     try:
         found = dict(json.loads(path.read_text()))
-        return found | {"model": config_from_dict(found["model"]).as_dict()}
+        model, data = config_from_dict(found["model"]).as_dict(), DataConfig().as_dict()
+        usual = {"start_from": ""}
+        return usual | found | {"model": model, "data": data | found["data"]}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

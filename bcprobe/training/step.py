@@ -25,10 +25,21 @@ class ClickLoss(nn.Module):
         self.model = model
 
     def forward(
-        self, frames: Tensor, previous: Tensor, segments: Tensor, targets: Tensor
+        self,
+        frames: Tensor,
+        previous: Tensor,
+        segments: Tensor,
+        targets: Tensor,
+        heat: Tensor | None = None,
     ) -> Tensor:
-        """NLL [row, frame] in nats, of inputs shaped as in `Batch`."""
-        nll: Tensor = -self.model(frames, previous, segments).click_log_prob(targets)
+        """NLL [row, frame] in nats, of inputs shaped as in `Batch`.
+
+        With ``heat`` its mean over that distribution.
+        """
+        clicks = self.model(frames, previous, segments)
+        if heat is not None:
+            return clicks.cross_entropy(heat)
+        nll: Tensor = -clicks.click_log_prob(targets)
         return nll
 
 
@@ -52,7 +63,8 @@ class Forward:
             torch.compiler.set_stance("force_eager") if eager else nullcontext(),
             torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.cuda),
         ):
-            nll: Tensor = self.loss(batch.frames, batch.previous, batch.segments, batch.targets)
+            inputs = (batch.frames, batch.previous, batch.segments, batch.targets, batch.heat)
+            nll: Tensor = self.loss(*inputs)
         return nll
 
     def alone(self, alone: bool) -> AbstractContextManager[None]:
@@ -64,7 +76,8 @@ class Forward:
 def parts(batch: Batch, rows: slice, number: int, device: torch.device) -> Iterator[Batch]:
     """A batch's ``rows``, whose frames it holds, in equal parts, one by one on the device."""
     size = (rows.stop - rows.start) // number
-    own = {f.name: getattr(batch, f.name)[rows] for f in fields(Batch) if f.name != "frames"}
+    whole = {f.name: getattr(batch, f.name) for f in fields(Batch) if f.name != "frames"}
+    own = {name: x[rows] for name, x in whole.items() if x is not None}
     own["frames"] = batch.frames
     for start in range(0, rows.stop - rows.start, size):
         yield Batch(**{name: x[start : start + size] for name, x in own.items()}).to(device)

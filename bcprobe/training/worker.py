@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bcprobe.training.groups import DataConfig, Recording, make_group
+from bcprobe.training.visited import visited_group
 
 
 def serve(connection: Connection, data: DataConfig) -> None:
@@ -23,7 +24,7 @@ def serve(connection: Connection, data: DataConfig) -> None:
         while True:
             group = connection.recv()
             try:
-                recordings = list(make_group(data, group))
+                recordings = [*visited_group(data, group), *make_group(data, group)]
             except Exception:
                 connection.send(traceback.format_exc())
             else:
@@ -39,7 +40,8 @@ def send_group(connection: Connection, recordings: list[Recording]) -> None:
     for made in recordings:
         if not stacks or stacks[-1] is not made.images:
             stacks.append(made.images)
-        parts.append((len(stacks) - 1, made.displays, made.clicks, made.actions, made.right))
+        columns = (made.displays, made.clicks, made.actions, made.right, made.aims)
+        parts.append((len(stacks) - 1, *columns))
     connection.send((parts, [stack.shape for stack in stacks]))
     for stack in stacks:
         connection.send_bytes(np.ascontiguousarray(stack).data.cast("B"))

@@ -22,7 +22,7 @@ ROWS, LENGTH = 4, 8
 
 def plain(batch: Batch) -> dict[str, NDArray[np.generic]]:
     """The batch's values, copied out of the buffer that will be used again."""
-    return {name: getattr(batch, name).numpy().copy() for name in batch.__dataclass_fields__}
+    return {name: x.numpy().copy() for name, x in vars(batch).items() if x is not None}
 
 
 def take(count: int, **options: object) -> list[tuple[dict[str, NDArray[np.generic]], Position]]:

@@ -1,0 +1,37 @@
+"""What learning and looking are thought to take, in seconds of one CPU core or one GPU.
+
+Rates are those of a 2.6 GHz server core (``benchmarks/training.md``) and, for a GPU, of an H100
+whose frames are composed where they are learned from; a plan is an estimate, not a promise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bcprobe.model.config import ClickTransformerConfig
+from bcprobe.training.flops import frame_flops
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``frame``: seconds to make and show a frame; ``flops``: FLOP/s of a network; ``start``:
+    seconds before the first step."""
+
+    frame: float
+    flops: float
+    start: float
+
+
+CPU = Rate(frame=1.5e-3, flops=3.0e10, start=15.0)
+GPU = Rate(frame=4e-4, flops=2.0e13, start=60.0)
+RATES = {"cpu": CPU, "gpu": GPU}
+
+
+def learning(config: ClickTransformerConfig, frames: int, rate: Rate) -> float:
+    """Seconds to learn from so many frames."""
+    return rate.start + frames * (rate.frame + 3 * frame_flops(config) / rate.flops)
+
+
+def looking(config: ClickTransformerConfig, frames: int, rate: Rate) -> float:
+    """Seconds to answer so many frames."""
+    return frames * (CPU.frame + frame_flops(config) / rate.flops)

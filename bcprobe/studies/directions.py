@@ -1,0 +1,128 @@
+"""Does a mistake direction fitted on some episodes read and steer others?
+
+A direction is fitted once per site, at [cls], on the episodes of some tasks (or of one layout)
+and then read, or added, where it was not fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bcprobe.episodes.record import generate
+from bcprobe.errors import InputError
+from bcprobe.files import atomic_file
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.probes.activations import collect
+from bcprobe.probes.directions import fit_direction
+from bcprobe.probes.interventions import Bench, add, make_twins, random_directions
+from bcprobe.probes.linear import Question, Reading, ask, score
+from bcprobe.results import mean_score
+from bcprobe.studies.measure import scored, unseen
+
+LATENT = "mistake"
+#: Doses, in units of the distance between the two sides' means along the direction.
+ALPHAS = (-1.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Steps of annotators' episodes, asked whether a mistake stands: features of each site."""
+
+    question: Question
+    features: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A unit direction [d] at a site, pointing to mistakes, and the distance of the sides."""
+
+    unit: NDArray[np.float64]
+    scale: float
+
+
+def asked(model: ClickTransformer, task: str, worlds: Sequence[int], **shown: Any) -> Asked | None:
+    """The question of a task's test worlds; None if there is nothing to tell apart."""
+    episodes = [generate(task, world, **shown) for world in worlds]
+    activations = collect(model, episodes)
+    try:
+        question = ask(activations.labels, LATENT)
+    except InputError:
+        return None
+    values = activations.values.items()
+    return Asked(question, {site: question.features(found) for site, found in values})
+
+
+def fit(parts: Sequence[Asked | None]) -> dict[str, Fitted]:
+    """The direction of each site over all parts. Raises `InputError` if there is none to fit."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        raise InputError(f"no episode in which to fit '{LATENT}'; use more episodes")
+    truth = np.concatenate([part.question.truth for part in known])
+    fitted = {}
+    for site in known[0].features:
+        features = np.concatenate([part.features[site] for part in known])
+        found = fit_direction("binary", features, truth, LATENT)
+        if np.linalg.norm(found.directions[0]) > 0:
+            fitted[site] = Fitted(found.directions[0], float(found.separation[0]))
+    return fitted
+
+
+def save(fitted: dict[str, Fitted], path: Path) -> None:
+    """Write the directions, for the members that need them."""
+    arrays: dict[str, Any] = {site: np.append(one.unit, one.scale) for site, one in fitted.items()}
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_saved(path: Path) -> dict[str, Fitted]:
+    """Directions that `save` wrote."""
+    with np.load(path) as arrays:
+        return {site: Fitted(arrays[site][:-1], float(arrays[site][-1])) for site in arrays.files}
+
+
+def reading_rows(
+    fitted: dict[str, Fitted], tested: Asked | None, **names: Any
+) -> Iterator[dict[str, Any]]:
+    """AUC of the projections on each site's direction in steps that it was not fitted on."""
+    if tested is None:
+        return
+    question = tested.question
+    folds = np.zeros(len(question.truth), dtype=np.int64)
+    for site, one in fitted.items():
+        values = tested.features[site].astype(float) @ one.unit
+        reading = Reading("binary", question.truth, values, question.groups, folds)
+        yield scored(score(reading).score, metric="auc", site=site, **names)
+
+
+def steering_rows(
+    model: ClickTransformer,
+    fitted: dict[str, Fitted],
+    task: str,
+    pairs: int,
+    **names: Any,
+) -> Iterator[dict[str, Any]]:
+    """P(Undo) after right and wrong placements with each site's direction added, and a random one.
+
+    Twins are of worlds that nothing was fitted on; none are left out silently: raises
+    `InputError` if the task has no placement late enough.
+    """
+    worlds = unseen(pairs, first=1 << 30)
+    bench = Bench(model.cpu(), make_twins(task, worlds, model.config.context), task)
+    for site, one in fitted.items():
+        moves = {"mistake": torch.from_numpy(one.unit).float()}
+        moves["random"] = random_directions(1, len(one.unit))[0]
+        for name, unit in moves.items():
+            for alpha in ALPHAS:
+                for number, side in enumerate(("right", "wrong")):
+                    heat = bench.look(number, site, add(unit, alpha * one.scale))
+                    values = bench.p_undo(heat)
+                    found = mean_score(values, np.arange(len(values)))
+                    where = {"site": site, "direction": name, "alpha": alpha, "side": side}
+                    yield scored(found, metric="p_undo", **where, **names)

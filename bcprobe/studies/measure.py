@@ -1,0 +1,173 @@
+"""What members of several studies do: train, predict, work alone; and means over seeds and worlds.
+
+Raw rows are one a world, so that the summary can draw worlds and seeds anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from bcprobe.episodes.model_policy import ModelPolicy, StepModel
+from bcprobe.episodes.record import generate, open_world, work
+from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.config import ClickTransformerConfig, config_from_dict
+from bcprobe.model.registry import find_checkpoint, read_card
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.results import Score, wilson
+from bcprobe.rng import split_seed
+from bcprobe.training.config import Experiment
+from bcprobe.training.loop import pick_device, train
+from bcprobe.training.saving import EXPERIMENT_FILE
+
+RESAMPLES = 1000
+#: Most processes that make episodes for one GPU.
+WORKERS = 8
+
+
+def trained(experiment: Experiment, folder: Path) -> Path:
+    """Folder of the trained checkpoint; a run begun there goes on where it was left off."""
+    on_gpu = pick_device("auto").type == "cuda"
+    return train(
+        experiment,
+        folder,
+        resume=(folder / EXPERIMENT_FILE).exists(),
+        workers=min(WORKERS, torch.get_num_threads()) if on_gpu else 1,
+        save_seconds=60.0,
+        progress=False,
+    )
+
+
+def load(name: str | Path) -> ClickTransformer:
+    """A checkpoint's model, on the GPU if there is one."""
+    return load_checkpoint(name, pick_device("auto"))
+
+
+def shape_of(checkpoint: str | Path) -> ClickTransformerConfig:
+    """Shape of a checkpoint's model."""
+    return config_from_dict(read_card(find_checkpoint(checkpoint))["model"])
+
+
+def unseen(count: int, first: int = 0) -> list[int]:
+    """Seeds of test worlds, the same for every member."""
+    return [split_seed("test", first + number) for number in range(count)]
+
+
+def click_rows(
+    model: ClickTransformer,
+    task: str,
+    worlds: Sequence[int],
+    *,
+    layout: str = "original",
+    difficulty: str = "default",
+    annotator: bool = False,
+) -> pd.DataFrame:
+    """Teacher-forced sums, a row for each world and kind of click.
+
+    Columns: ``task``, ``world`` (its number), ``kind`` (`bcprobe.evaluation.metrics.kinds`), ``n``
+    clicks, ``hits``, ``nll`` and, with ``annotator``, ``annotator_nll`` (sums, nats).
+    """
+    shown: dict[str, Any] = {"layout": layout, "difficulty": difficulty}
+    opened = [open_world(task, seed, **shown) for seed in worlds]
+    episodes = [generate(task, seed, **shown) for seed in worlds]
+    found = predict(ModelPredictor(model), episodes, annotator=annotator, opened=opened)
+    sums = found.assign(n=1, hits=found["hit"].astype(float)).rename(columns={"episode": "world"})
+    columns = ["n", "hits", "nll", "annotator_nll"]
+    return sums.groupby(["task", "world", "kind"])[columns].sum(min_count=1).reset_index()
+
+
+def loop_rows(
+    model: StepModel,
+    task: str,
+    worlds: Sequence[int],
+    *,
+    temperature: float = 0.0,
+    layout: str = "original",
+    difficulty: str = "default",
+    max_steps: int,
+) -> pd.DataFrame:
+    """A model at work alone, a row for each world: ``success``, ``done``, ``score``, ``steps``."""
+    shown: dict[str, Any] = {"layout": layout, "difficulty": difficulty, "max_steps": max_steps}
+    made = work(ModelPolicy(model, temperature), task, worlds, origin="model", **shown)
+    rows = [
+        {
+            "task": task,
+            "world": number,
+            "success": float(episode.outcome.success),
+            "done": float(episode.outcome.done),
+            "score": episode.outcome.score,
+            "steps": float(len(episode)),
+        }
+        for number, episode in enumerate(made)
+    ]
+    return pd.DataFrame(rows)
+
+
+class Draws:
+    """How often each seed and each world is drawn: every one once, then resample by resample."""
+
+    def __init__(self, seeds: Sequence[Any], worlds: Sequence[Any], resamples: int = RESAMPLES):
+        rng = np.random.default_rng(0)
+        self.seeds, self.worlds = list(seeds), list(worlds)
+        self.by_seed = _drawn(rng, len(self.seeds), resamples)
+        self.by_world = _drawn(rng, len(self.worlds), resamples)
+
+    def sums(self, table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+        """Sum of a column over the drawn seeds and worlds: float64 [resample].
+
+        ``table`` has ``seed`` and ``world``; the first value counts every one once.
+        """
+        grid = table.pivot_table(index="seed", columns="world", values=column, aggfunc="sum")
+        grid = grid.reindex(index=self.seeds, columns=self.worlds).fillna(0.0)
+        return np.asarray(((self.by_seed @ grid.to_numpy()) * self.by_world).sum(1))
+
+    def ratio(self, table: pd.DataFrame, above: str, below: str) -> NDArray[np.float64]:
+        """Ratio of two columns' sums: float64 [resample]; nan where there is nothing below."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.sums(table, above) / self.sums(table, below)
+
+
+def draws_of(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Draws:
+    """Draws over the seeds and worlds of a table."""
+    return Draws(sorted(rows["seed"].unique()), sorted(rows["world"].unique()), resamples)
+
+
+def _drawn(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.float64]:
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.concatenate([np.ones((1, count)), drawn])
+
+
+def score_of(values: NDArray[np.float64], n: int) -> Score:
+    """The first value, with the 95 % interval of the others."""
+    known = values[1:][np.isfinite(values[1:])]
+    if len(known) == 0 or np.ptp(known) == 0 == len(known) - 1:
+        return Score(float(values[0]), math.nan, math.nan, n)
+    lower, upper = np.quantile(known, [0.025, 0.975])
+    return Score(float(values[0]), float(lower), float(upper), n)
+
+
+def scored(score: Score, **names: Any) -> dict[str, Any]:
+    """A row of a tidy table."""
+    return {**names, **score.__dict__}
+
+
+def loop_scores(rows: pd.DataFrame, draws: Draws, **names: Any) -> list[dict[str, Any]]:
+    """Scores of `loop_rows` with ``seed``: shares of worlds with Wilson's interval, and means."""
+    known = rows.assign(n=1.0)
+    count = len(known)
+    shares = {name: wilson(int(known[name].sum()), count) for name in ("success", "done")}
+    means = {name: score_of(draws.ratio(known, name, "n"), count) for name in ("score", "steps")}
+    return [scored(one, metric=name, **names) for name, one in {**shares, **means}.items()]
+
+
+def config_of(parameters: Mapping[str, Any]) -> ClickTransformerConfig:
+    """The shape that parameters hold as ``model``."""
+    return config_from_dict(dict(parameters["model"]))

@@ -1,0 +1,48 @@
+"""What a study is: members that work alone, and a table made of what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Member:
+    """A piece of work, as plain data.
+
+    ``parameters`` is everything its rows depend on, as JSON holds it. ``frames`` are those it
+    learns from and ``seconds`` what it is thought to take, on one core or one GPU. It starts
+    when the members that it ``needs`` are done.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    frames: int = 0
+    seconds: float = 0.0
+    needs: tuple[str, ...] = field(default=())
+
+
+Members = tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    ``settings`` of each size (`bcprobe.studies.SIZES`) give the ``members``. ``work(parameters,
+    folder)`` does a member's work and returns its rows; what it leaves in its folder lets it go
+    on after a stop, and is there for the members that need it, as ``folder.parent / name``.
+    ``summarise(rows)`` makes the tidy table, with ``estimate``, ``lower``, ``upper`` and ``n``,
+    from the rows of all members, which have their ``member``'s name.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    members: Callable[[Any], Members]
+    work: Callable[[Mapping[str, Any], Path], pd.DataFrame]
+    summarise: Callable[[pd.DataFrame], pd.DataFrame]

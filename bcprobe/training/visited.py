@@ -1,0 +1,76 @@
+"""Stored episodes to learn from: what an annotator would have done at every state visited.
+
+Whoever worked them (a model, an annotator, both in turns), the clicks to learn are the
+annotator's: its exact distribution at each state. This is what DAgger (Ross et al. 2011) asks
+of an expert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from bcprobe.annotators.clicks import Press, Target
+from bcprobe.annotators.policy import Annotator
+from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.record import replay
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.episodes.store import read_episodes
+from bcprobe.errors import InputError
+from bcprobe.training.groups import Aims, DataConfig, Recording
+from bcprobe.types import ACTIONS, Episode
+
+
+def visited_group(data: DataConfig, group: int) -> Iterator[Recording]:
+    """A group's recordings of visited episodes, which take turns from group to group."""
+    if not data.visits:
+        return
+    episodes = _stored(data.visited)
+    for place in range(group * data.visits, (group + 1) * data.visits):
+        yield relabelled(episodes[place % len(episodes)])
+
+
+@lru_cache(maxsize=1)
+def _stored(folder: str) -> list[Episode]:
+    episodes = [episode for episode in read_episodes(folder) if len(episode)]
+    if not episodes:
+        raise InputError(f"'{folder}' holds no episode with a click")
+    return episodes
+
+
+def relabelled(episode: Episode) -> Recording:
+    """What was shown and clicked in an episode, with the annotator's aims at every frame.
+
+    The annotator (of the episode's seed) has watched all clicks before. A frame's action is
+    that of its likeliest aim.
+    """
+    annotator: Annotator | None = None
+    displays, options, actions = [], [], []
+    images = np.empty((0, 0, 0, 3), dtype=np.uint8)
+    for simulator, step in replay(episode):
+        annotator = annotator or annotator_before(simulator, episode.annotator_seed)
+        images = simulator.images
+        displays.append(simulator.display())
+        options.append(annotator.aims(simulator.state))
+        actions.append(_action(options[-1], simulator))
+        annotator.watch(simulator.state, step.click)
+    if annotator is None:
+        raise InputError("an episode without a click has nothing to learn from")
+    return Recording(
+        images=images,
+        displays=tuple(displays),
+        clicks=np.array([step.click for step in episode.steps], dtype=np.int64),
+        actions=np.array(actions, dtype=np.int8),
+        right=np.zeros(len(episode), dtype=bool),
+        aims=Aims(tuple(options), annotator.arrangement, tuple(annotator.names)),
+    )
+
+
+def _action(options: tuple[tuple[float, Target], ...], simulator: Simulator) -> int:
+    target = max(options, key=lambda option: option[0])[1]
+    if not isinstance(target, Press):
+        return ACTIONS.index("place")
+    names = [button.name for button in simulator.task.buttons]
+    return ACTIONS.index(simulator.task.buttons[names.index(target.button)].action)

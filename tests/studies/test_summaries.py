@@ -1,0 +1,117 @@
+"""Tables from made rows: what was put in comes out, with intervals."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcprobe.studies import dagger, layouts, power_law, scaling, transfer
+from bcprobe.studies.measure import draws_of, score_of
+
+SIZES = np.array([1e4, 5e4, 3e5, 1e6])
+FRAMES = 2.0 ** np.arange(10, 18)
+
+
+def law(size: float, frames: float) -> float:
+    """Loss whose floor is 2, which falls with the root of the size and of the data."""
+    return 2.0 + 0.3 * (size / 1e5) ** -0.5 + 1.2 * (frames / 2**13) ** -0.5
+
+
+def scaling_rows(noise: float = 0.02) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = []
+    for size, frames, seed, world in product(SIZES, FRAMES, (0, 1), range(12)):
+        loss = law(size, frames) * (1 + noise * rng.normal())
+        hits = 100 / loss
+        for kind, n in (("navigate", 70), ("place_right", 20), ("undo", 5), ("done", 5)):
+            rows.append(
+                {
+                    "task": "dots", "world": world, "kind": kind, "n": n, "hits": n * hits / 100,
+                    "nll": n * loss, "annotator_nll": n * 1.5 if frames == FRAMES[-1] else np.nan,
+                    "frames": frames, "flops": size * frames, "parameters": size, "width": 8,
+                    "seed": seed,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_power_law_is_found_again() -> None:
+    size, data = (part.ravel() for part in np.meshgrid(SIZES, FRAMES))
+    loss = np.array([law(*pair) for pair in zip(size, data, strict=True)])
+    floor, a, alpha, b, beta = power_law.fit(size, data, loss)
+    assert (floor, alpha, beta) == pytest.approx((2.0, 0.5, 0.5), abs=1e-3)
+    middle = power_law.geometric_mean(size), power_law.geometric_mean(data)
+    assert a + b + floor == pytest.approx(law(*middle), abs=1e-3)
+    assert np.isnan(power_law.fit(size[:4], data[:4], loss[:4])).all()
+
+
+def test_frames_to_a_loss_lie_between_the_steps_around_it() -> None:
+    curve = np.array([4.0, 3.0, 2.0, 2.5])
+    frames = np.array([100.0, 200.0, 400.0, 800.0])
+    assert power_law.frames_to(3.0, frames, curve) == pytest.approx(200)
+    assert 200 < power_law.frames_to(2.5, frames, curve) < 400
+    assert np.isnan(power_law.frames_to(1.0, frames, curve))
+    assert power_law.frames_to(5.0, frames, curve) == 100
+    assert power_law.at_loss(2.5, curve, np.array([0.0, 0.2, 0.4, 0.6])) == pytest.approx(0.3)
+    needed = np.array([1000.0, 1000 / 3.0])
+    assert power_law.factor_per_ten(np.array([1e5, 1e6]), needed) == pytest.approx(3.0)
+
+
+def test_the_scaling_table_holds_the_law_behind_the_rows() -> None:
+    table = scaling.summarise(scaling_rows())
+    fit = table[table["metric"] == "fit"].set_index("name")
+    for name, value in (("L_inf", 2.0), ("alpha", 0.5), ("beta", 0.5)):
+        assert fit.loc[name, "lower"] - 0.05 < value < fit.loc[name, "upper"] + 0.05
+    needed = table[table["metric"] == "frames_to_loss"].sort_values("parameters")["estimate"]
+    assert (np.diff(needed) < 0).all()
+    factor = table[table["metric"] == "fewer_frames"].iloc[0]
+    assert 1 < factor["lower"] <= factor["upper"]
+    assert table.loc[table["metric"] == "annotator_loss", "estimate"].item() == pytest.approx(1.5)
+    same = table[(table["metric"] == "accuracy_at_loss") & (table["name"] == "undo")]
+    assert same["estimate"].max() - same["estimate"].min() < 0.05
+
+
+def test_seeds_and_worlds_are_both_drawn() -> None:
+    grid = list(product((0, 1), range(8)))
+    rows = pd.DataFrame(grid, columns=["seed", "world"]).assign(n=1.0)
+    same = rows.assign(hits=0.5)
+    draws = draws_of(rows)
+    assert score_of(draws.ratio(same, "hits", "n"), 16).upper == pytest.approx(0.5)
+    apart = rows.assign(hits=rows["seed"].astype(float))
+    score = score_of(draws.ratio(apart, "hits", "n"), 16)
+    assert (score.estimate, score.lower, score.upper) == pytest.approx((0.5, 0, 1))
+
+
+def loops(success: float, **names: object) -> pd.DataFrame:
+    worlds = range(10)
+    done = [float(world < 10 * success) for world in worlds]
+    rows = {"world": worlds, "success": done, "done": 1.0, "score": done, "steps": 9.0}
+    return pd.DataFrame(rows).assign(task="shape_matching", **names)
+
+
+def test_transfer_success_is_a_share_with_wilsons_interval() -> None:
+    parts = [loops(0.3, start="scratch", episodes=50, seed=seed) for seed in (0, 1, 2)]
+    inside = {"metric": "auc", "site": "blocks.0.hook_resid_post", "when": "before"}
+    scores = {"estimate": 0.7, "lower": 0.6, "upper": 0.8, "n": 40}
+    table = transfer.summarise(pd.concat([*parts, pd.DataFrame([{**inside, **scores}])]))
+    success = table[table["metric"] == "success"].iloc[0]
+    assert (success["estimate"], success["n"]) == (pytest.approx(0.3), 30)
+    assert 0.1 < success["lower"] < 0.3 < success["upper"] < 0.6
+    assert table[table["metric"] == "auc"]["estimate"].tolist() == [0.7]
+
+
+def test_layout_groups_follow_the_layout_known_first() -> None:
+    assert layouts.group_of("original", "original") == "first"
+    assert layouts.group_of("original", "retro") == "trained"
+    assert layouts.group_of("retro_top", "original") == "held_out"
+
+
+def test_dagger_sorts_tasks_from_the_worst(tmp_path) -> None:
+    order = {"b": 0.1, "a": 0.1, "c": 0.0}
+    parts = [loops(value).assign(task=task) for task, value in order.items()]
+    clicks = pd.DataFrame({"task": ["c"], "kind": ["undo"], "n": [1], "hits": [1.0], "nll": [0.0]})
+    pd.concat([*parts, clicks]).to_parquet(tmp_path / "rows.parquet")
+    assert dagger.worst_tasks(tmp_path) == ["c", "b", "a"]

@@ -1,0 +1,134 @@
+"""Learning from visited states: labels, soft targets, limited worlds, a start from weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bcprobe.episodes.clickers import RandomClicker
+from bcprobe.episodes.record import generate, work
+from bcprobe.episodes.store import write_episodes
+from bcprobe.errors import InputError
+from bcprobe.evaluation.teacher_forced import annotator_nll
+from bcprobe.experiments import tiny
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.transformer import ClickTransformer
+from bcprobe.rng import generator
+from bcprobe.training.batch import Tape, frame_buffer
+from bcprobe.training.groups import DataConfig, group_keys, make_group
+from bcprobe.training.loop import train
+from bcprobe.training.visited import relabelled, visited_group
+from bcprobe.types import ACTIONS
+
+TASK = "colored_dot_tracking"
+
+
+def test_an_annotators_own_episode_is_labelled_with_its_own_distribution() -> None:
+    episode = next(e for e in (generate(TASK, seed) for seed in range(50)) if _undoes(e))
+    found = relabelled(episode)
+    assert found.aims is not None
+    own = [-np.log(found.aims.heat_map(t)[y, x]) for t, (x, y) in enumerate(found.clicks)]
+    assert own == pytest.approx(list(annotator_nll(episode)))
+
+
+def _undoes(episode) -> bool:
+    return any(step.undo_next for step in episode.steps)
+
+
+def test_every_state_of_a_random_clicker_gets_a_label() -> None:
+    clicker = RandomClicker(generator("random", 1))
+    episode = work(clicker, TASK, [3], origin="random", max_steps=40)[0]
+    found = relabelled(episode)
+    assert found.aims is not None
+    sums = [found.aims.heat_map(t).sum() for t in range(len(found))]
+    assert sums == pytest.approx([1.0] * len(episode))
+    assert not set(found.actions) & {ACTIONS.index("idle")}
+    assert found.clicks.tolist() == [list(step.click) for step in episode.steps]
+
+
+@pytest.mark.parametrize("head", ["pointer", "independent"])
+def test_cross_entropy_of_one_click_is_its_nll_and_of_several_their_mean(head: str) -> None:
+    torch.manual_seed(0)
+    model = ClickTransformer(replace(tiny().model, head=head))
+    frames = torch.randint(0, 255, (1, 2, 3, 360, 480), dtype=torch.uint8)
+    clicks = model(frames, torch.tensor([[[-1, -1], [5, 5]]]))
+    places = torch.tensor([[[100, 50], [479, 359]], [[7, 300], [200, 200]]])
+    heat = torch.zeros(1, 2, 360, 480)
+    for x, y in places.transpose(0, 1).reshape(-1, 2).tolist()[:2]:
+        heat[0, 0, y, x] += 0.5
+    heat[0, 1, 200, 200] = 1.0
+    nll = [-clicks.click_log_prob(places[i][None])[0] for i in (0, 1)]
+    expected = torch.stack([(nll[0][0] + nll[1][0]) / 2, nll[1][1]])
+    torch.testing.assert_close(clicks.cross_entropy(heat)[0], expected)
+
+
+def test_a_tape_of_both_kinds_has_a_heat_map_for_every_frame() -> None:
+    plain = next(make_group(DataConfig(difficulty="easy", episodes=1), 0))
+    tape = Tape([plain, relabelled(generate(TASK, 5, difficulty="easy"))])
+    index = np.array([[0, 1, len(plain), len(plain) + 1]])
+    batch = tape.fill(index, frame_buffer(1, 4))
+    assert batch.heat is not None
+    assert batch.heat.sum((-1, -2)).numpy() == pytest.approx(1.0)
+    x, y = plain.clicks[1]
+    assert batch.heat[0, 1, y, x] == 1
+    assert batch.heat[0, 2].max() < 1
+    assert Tape([plain]).fill(index[:, :2], frame_buffer(1, 2)).heat is None
+
+
+def test_limited_worlds_come_again() -> None:
+    data = DataConfig(episodes=4, worlds=3)
+    first, second, third = (group_keys(data, number) for number in range(3))
+    seeds = [key.world_seed for key in (*first, *second, *third)]
+    assert len(set(seeds)) == 3
+    assert seeds[:3] == seeds[3:6]
+    assert group_keys(DataConfig(episodes=4), 0)[:3] == first[:3]
+    with pytest.raises(InputError, match="worlds"):
+        DataConfig(worlds=-1)
+
+
+def test_visited_episodes_take_turns_beside_new_ones(tmp_path: Path) -> None:
+    episodes = [generate(TASK, seed, difficulty="easy") for seed in range(3)]
+    write_episodes(episodes, tmp_path)
+    data = DataConfig(difficulty="easy", episodes=4, visited=str(tmp_path), share=0.5)
+    groups = [list(visited_group(data, number)) for number in range(2)]
+    assert [len(made) for group in groups for made in group] == [
+        len(episodes[i]) for i in (0, 1, 2, 0)
+    ]
+    assert len(list(make_group(data, 0))) == 2
+    write_episodes([], tmp_path / "none")
+    with pytest.raises(InputError, match="no episode"):
+        list(visited_group(replace(data, visited=str(tmp_path / "none")), 0))
+
+
+def test_a_run_starts_from_a_checkpoint_and_learns_from_visited_states(
+    whole: Path, quick, tmp_path: Path
+) -> None:
+    clicker = RandomClicker(generator("random", 2))
+    made = work(clicker, TASK, [1, 2], origin="random", difficulty="easy", max_steps=20)
+    write_episodes(made, tmp_path / "seen")
+    data = replace(quick.data, visited=str(tmp_path / "seen"))
+    plan = replace(quick, data=data, start_from=str(whole), frames=16, lr=0.0, weight_decay=0.0)
+    options = {"threads": 1, "progress": False, "device": "cpu"}
+    folder = train(plan, tmp_path / "run", **options)
+    start, end = load_checkpoint(whole), load_checkpoint(folder)
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(end.state_dict()[name], value)
+    with pytest.raises(InputError, match="another shape"):
+        wide = replace(plan.model, n_heads=4)
+        train(replace(plan, model=wide), tmp_path / "wide", **options)
+
+
+def test_a_run_saved_before_these_settings_goes_on(whole: Path, quick, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    old = shutil.copytree(whole, tmp_path / "old")
+    plain = json.loads((old / "experiment.json").read_text())
+    del plain["start_from"], plain["data"]["worlds"], plain["data"]["visited"]
+    del plain["data"]["share"]
+    (old / "experiment.json").write_text(json.dumps(plain))
+    assert train(quick, old, resume=True, threads=1, progress=False, device="cpu") == old
