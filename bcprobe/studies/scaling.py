@@ -203,8 +203,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
     ``loss`` by ``parameters``, ``frames`` and ``flops``; ``annotator_loss``, what the annotator
     itself would score; the ``fit`` (``name`` of each number) and ``frames_to_loss`` at the loss
-    ``level`` that the worst size ends with; ``fewer_frames``, by what factor ten times the
-    parameters lower them; ``accuracy`` of each kind (``name``) at that loss.
+    ``level`` that the worst size has one step before its last; ``fewer_frames``, by what factor
+    ten times the parameters lower them; ``accuracy_at_loss`` of each kind (``name``) there.
     """
     found = curves(rows)
     last = rows[rows["annotator_nll"].notna()]
@@ -241,8 +241,11 @@ def _fits(found: Curves) -> Iterator[dict[str, Any]]:
 
 
 def _equal_loss(found: Curves) -> Iterator[dict[str, Any]]:
-    """What each size takes for, and does at, the lowest loss that all of them reach."""
-    level = float(found.loss[..., 0].min(1).max())
+    """What each size takes for, and does at, the lowest loss that all reach before the last step.
+
+    Before it, so that sizes still reach it when worlds are drawn anew.
+    """
+    level = float(found.loss[:, :-1, 0].min(1).max())
     resamples = range(found.loss.shape[2])
     needed = np.array(
         [[power_law.frames_to(level, found.frames, c[:, k]) for k in resamples] for c in found.loss]

@@ -1,0 +1,102 @@
+"""Figures of the studies: what is drawn is what their tables say."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcprobe.figures import dagger, layouts, scaling, transfer
+from bcprobe.studies import scaling as scaling_study
+from tests.studies.test_summaries import FRAMES, SIZES, scaling_rows
+
+SITES = [f"blocks.{layer}.hook_resid_post" for layer in range(3)]
+
+
+def with_interval(rows: list[dict[str, object]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    return table.assign(lower=table["estimate"] - 0.05, upper=table["estimate"] + 0.05, n=10)
+
+
+def test_scaling_has_a_line_a_size_and_the_frames_each_takes() -> None:
+    table = scaling_study.summarise(scaling_rows())
+    frames, flops, needed, decided = scaling.plot(table).axes
+    for axis, most in ((frames, FRAMES[-1]), (flops, SIZES[-1] * FRAMES[-1])):
+        curves = [line for line in axis.lines if len(line.get_xdata()) == len(FRAMES)]
+        assert len(curves) == len(SIZES)
+        assert max(curves[-1].get_xdata()) == most
+    values = table[table["metric"] == "frames_to_loss"].sort_values("parameters")["estimate"]
+    assert np.allclose(needed.lines[0].get_ydata(), values)
+    assert len(decided.lines) == len(scaling.KINDS)
+
+
+def transfer_rows() -> pd.DataFrame:
+    rows: list[dict[str, object]] = []
+    for start, counts in {
+        "fine_tuned": (50, 500), "scratch": (50, 500, 8000), "zero_shot": (0,), "in_context": (0,),
+    }.items():  # fmt: skip
+        for metric, episodes in product(("success", "score"), counts):
+            estimate = episodes / 10_000
+            rows.append(
+                {"metric": metric, "start": start, "episodes": episodes, "estimate": estimate}
+            )
+    for when, site in product(transfer.WHEN, SITES):
+        inside = {"when": when, "site": site}
+        rows.append({"metric": "auc", "estimate": 0.6, **inside})
+        for direction, alpha, side in product(
+            ("mistake", "random"), (-1.0, 0.0, 1.0), ("right", "wrong")
+        ):
+            moved = 0.3 * alpha if direction == "mistake" else 0.0
+            named = {"direction": direction, "alpha": alpha, "side": side}
+            rows.append({"metric": "p_undo", "estimate": 0.5 + moved, **named, **inside})
+    return with_interval(rows)
+
+
+def test_transfer_draws_what_was_learned_and_what_steering_changes() -> None:
+    success, score, reading, steering = transfer.plot(transfer_rows()).axes
+    for axis in (success, score):
+        assert axis.lines[1].get_xdata().tolist() == [50, 500, 8000]
+        assert axis.lines[0].get_ydata() == pytest.approx([0.005, 0.05])
+    assert len(reading.lines) == len(transfer.WHEN) + 1
+    assert steering.lines[0].get_ydata() == pytest.approx([0.6] * len(SITES))
+    assert steering.lines[1].get_ydata() == pytest.approx([0.0] * len(SITES))
+
+
+def test_layouts_have_a_panel_a_kind_and_the_probe_below() -> None:
+    value = {"first": 0.9, "trained": 0.5, "held_out": 0.3}
+    rows: list[dict[str, object]] = [
+        {"metric": "accuracy", "training": t, "group": g, "kind": k, "estimate": value[g]}
+        for t, g, k in product(layouts.TRAINING, value, layouts.KINDS)
+    ]
+    rows += [
+        {"metric": "auc", "training": t, "group": g, "layout": g, "site": s, "estimate": value[g]}
+        for t, g, s in product(("none", "eight"), value, SITES)
+    ]
+    figure = layouts.plot(
+        with_interval(rows).reindex(columns=[*rows[-1], "kind", "lower", "upper"])
+    )
+    *panels, probe = [axis for half in figure.subfigs for axis in half.axes]
+    assert len(panels) == len(layouts.KINDS)
+    for axis in panels:
+        assert all(line.get_ydata().tolist() == [0.9, 0.5, 0.3] for line in axis.lines)
+    assert len(probe.lines) == 2 * len(value) + 1
+
+
+def test_dagger_draws_the_mended_tasks_only() -> None:
+    rows: list[dict[str, object]] = []
+    for number, method in enumerate(dagger.METHODS):
+        tasks = ("road_network_construction", "animal_limb_tracking")
+        for task in tasks if method == "none" else tasks[:1]:
+            named = {"task": task, "method": method, "estimate": 0.1 * number}
+            rows += [
+                {"metric": metric, "kind": kind, **named} for metric, kind, _ in dagger.MEASURES
+            ]
+    axes = dagger.plot(with_interval(rows)).axes
+    assert len(axes) == len(dagger.MEASURES)
+    for axis in axes:
+        assert [line.get_xdata()[0] for line in axis.lines] == pytest.approx(
+            [0, 0.1, 0.2, 0.3, 0.4]
+        )
+        assert [line.get_ydata()[0] for line in axis.lines] == list(range(len(dagger.METHODS)))
