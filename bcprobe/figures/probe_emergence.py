@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, in_style, new_figure
+from bcprobe.figures.curves import band
+from bcprobe.figures.style import COLOURS, new_figure
 
 #: Latent -> label, colour.
 LATENTS = {
@@ -25,33 +26,33 @@ SKILLS = {
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """Score of the best layer of each latent (above) and accuracy (below) over training.
+    """Score of the best layer of each latent and, below, accuracy over training.
 
-    ``table`` is that of `bcprobe.tables.probing.probe_emergence`: ``what`` is ``probe`` or
-    ``skill``, ``name`` the latent or kind of click.
+    A pair of panels for each checkpoint. ``table`` is that of
+    `bcprobe.tables.probing.probe_emergence`: ``what`` is ``probe`` or ``skill``, ``name`` the
+    latent or kind of click.
     """
-    with in_style():
-        figure = new_figure(4.2)
-        above, below = figure.subplots(2, 1, sharex=True)
-        _lines(above, table[table["what"] == "probe"], LATENTS)
-        _lines(below, table[table["what"] == "skill"], SKILLS)
-        above.set_ylabel("probe, best layer")
-        below.set_ylabel("accuracy")
-        below.set_xlabel("frames seen")
-        below.set_ylim(-0.02, 1.02)
-        above.set_ylim(bottom=max(-0.1, above.get_ylim()[0]))
-        below.set_xscale("log", base=2)
-        for axis in (above, below):
-            axis.legend(loc="upper left", fontsize=6)
+    names = list(dict.fromkeys(table["checkpoint"]))
+    figure = new_figure(3.0 * len(names) + 0.3)
+    panels = figure.subplots(2 * len(names), 1, sharex=True)
+    for number, name in enumerate(names):
+        own = table[table["checkpoint"] == name]
+        above, below = panels[2 * number : 2 * number + 2]
+        _lines(above, own[own["what"] == "probe"], LATENTS)
+        _lines(below, own[own["what"] == "skill"], SKILLS)
+        above.set(title=name, ylabel="probe, best layer")
+        above.set_ylim(max(-0.1, above.get_ylim()[0]), 1.03)
+        below.set(ylabel="accuracy", ylim=(-0.03, 1.03))
+    panels[-1].set_xlabel("frames seen in training")
+    panels[-1].set_xscale("log")
+    for axis, columns in ((panels[0], 2), (panels[1], 2)):
+        handles, labels = axis.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
 def _lines(axis: Axes, rows: pd.DataFrame, names: dict[str, tuple[str, str]]) -> None:
-    for name, (label, colour) in names.items():
-        own = rows[(rows["name"] == name) & (rows["frames"] > 0)].sort_values("frames")
-        if own.empty:
-            continue
-        axis.plot(own["frames"], own["estimate"], "o-", color=COLOURS[colour], label=label)
-        axis.fill_between(
-            own["frames"], own["lower"], own["upper"], color=COLOURS[colour], alpha=0.2, lw=0
-        )
+    for (name, (label, colour)), marker in zip(names.items(), "Dos^", strict=True):
+        own = rows[(rows["name"] == name) & (rows["frames"] > 0)]
+        if len(own):
+            band(axis, own, "frames", COLOURS[colour], label, marker)

@@ -15,6 +15,8 @@ from bcprobe.model.config import SCHEMA_VERSION
 DEFAULT_CHECKPOINT = "dots-nano"
 #: What the figures over several tasks are about. It is not the default: it still places badly.
 NINE_TASK_CHECKPOINT = "nine-nano"
+#: What is followed over its saved steps: all tasks, trained from nothing.
+NINE_TASK_SERIES = "nine-nano"
 CONFIG = "config.json"
 STEPS = "steps"
 

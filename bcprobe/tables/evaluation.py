@@ -16,6 +16,7 @@ from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import (
     NINE_TASK_CHECKPOINT,
+    NINE_TASK_SERIES,
     find_checkpoint,
     list_steps,
     trained_tasks,
@@ -36,11 +37,12 @@ def annotator() -> pd.DataFrame:
 
 
 def emergence() -> pd.DataFrame:
-    """Accuracy of each skill at every saved step of the nine-task checkpoint and both heads."""
-    names = dict.fromkeys((NINE_TASK_CHECKPOINT, POINTER, INDEPENDENT))
+    """Accuracy of each skill at every saved step of the nine-task series and both heads."""
+    names = (NINE_TASK_SERIES, POINTER, INDEPENDENT)
     return pd.concat([series(name) for name in names], ignore_index=True)
 
 
+@lru_cache(maxsize=4)
 def series(name: str, episodes: int | None = None) -> pd.DataFrame:
     """`emergence_rows` of a checkpoint's saved steps, with ``checkpoint`` and ``tasks``.
 

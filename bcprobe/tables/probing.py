@@ -6,7 +6,12 @@ from functools import lru_cache
 
 import pandas as pd
 
-from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import (
+    NINE_TASK_CHECKPOINT,
+    NINE_TASK_SERIES,
+    find_checkpoint,
+    trained_tasks,
+)
 from bcprobe.probes.across import AcrossResult, run_across
 from bcprobe.probes.emergence import probe_series
 from bcprobe.probes.run import run
@@ -14,7 +19,8 @@ from bcprobe.probes.steering import intervene
 from bcprobe.tables.evaluation import POINTER, TASK, series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
-FOLLOWED, SERIES_EPISODES = ("mistake", "phase", "position", "progress"), 8
+FOLLOWED = ("mistake", "phase", "position", "progress")
+SERIES_EPISODES = {POINTER: 40, NINE_TASK_SERIES: 8}
 OWN_EPISODES = 10
 #: Twins, closed-loop worlds, and episodes to fit on, of each task.
 PAIRS, LOOPS, FITTED = 16, 2, 40
@@ -58,12 +64,21 @@ def _tasks() -> tuple[str, ...]:
 
 
 def probe_emergence() -> pd.DataFrame:
-    """Score of each latent's best layer at every saved step, beside accuracy by kind of click."""
-    probes = probe_series(FOLLOWED, NINE_TASK_CHECKPOINT, _tasks(), SERIES_EPISODES)
+    """Score of each latent's best layer at every saved step, beside accuracy by kind of click.
+
+    Of both series with the pointer head: colored dots, and all tasks.
+    """
+    return pd.concat([_emerging(name) for name in SERIES_EPISODES], ignore_index=True)
+
+
+def _emerging(name: str) -> pd.DataFrame:
+    tasks = trained_tasks(find_checkpoint(name))
+    probes = probe_series(FOLLOWED, name, tasks, SERIES_EPISODES[name])
     best = probes.loc[probes.groupby(["name", "frames"])["estimate"].idxmax()]
-    skills = series(NINE_TASK_CHECKPOINT).rename(columns={"skill": "name"})
+    skills = series(name).rename(columns={"skill": "name"})
     skills = skills[skills["metric"] == "accuracy"]
-    return pd.concat([best.assign(what="probe"), skills.assign(what="skill")], ignore_index=True)
+    both = pd.concat([best.assign(what="probe"), skills.assign(what="skill")], ignore_index=True)
+    return both.assign(checkpoint=name, tasks=len(tasks))
 
 
 def steering() -> pd.DataFrame:

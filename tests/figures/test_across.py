@@ -68,7 +68,9 @@ def test_probes_stand_above_skills_over_training() -> None:
         for what, name in (("probe", "mistake"), ("skill", "undo"))
         for frames, value in ((1024, 0.1), (2048, 0.6))
     ]
-    above, below = probe_emergence.plot(pd.DataFrame(rows)).axes
-    for axis in (above, below):
+    table = pd.concat([pd.DataFrame(rows).assign(checkpoint=name) for name in ("dots", "nine")])
+    axes = probe_emergence.plot(table).axes
+    assert [axis.get_title() for axis in axes] == ["dots", "", "nine", ""]
+    for axis in axes:
         assert axis.lines[0].get_xdata().tolist() == [1024, 2048]
         assert axis.lines[0].get_ydata().tolist() == [0.1, 0.6]
