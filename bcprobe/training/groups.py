@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import Target, mixture
+from bcprobe.annotators.policy import Annotator
+from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import MAX_STEPS, generate
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
@@ -34,7 +36,8 @@ class DataConfig:
     Tasks take turns from world to world; an episode's layout is drawn from ``layouts``.
     ``worlds`` is the number of different worlds, gone through again and again (0: a new one each
     time). ``visited`` is a folder of stored episodes, by whomever they were worked, that come
-    beside the new ones: ``share`` (0-1) of each group (`bcprobe.training.visited`).
+    beside the new ones: ``share`` (0-1) of each group (`bcprobe.training.visited`). ``soft``
+    episodes teach the annotator's whole distribution at each frame, not the click drawn from it.
     """
 
     tasks: tuple[str, ...] = ("colored_dot_tracking",)
@@ -47,6 +50,7 @@ class DataConfig:
     worlds: int = 0
     visited: str = ""
     share: float = 0.5
+    soft: bool = False
 
     def __post_init__(self) -> None:
         if self.worlds < 0 or not 0 <= self.share <= 1:
@@ -149,12 +153,17 @@ def record(
     key: EpisodeKey,
     images: NDArray[np.uint8] | None = None,
     also_watch: Callable[[Simulator], None] | None = None,
+    *,
+    soft: bool = False,
 ) -> Recording:
     """Generate an episode in one pass. ``images`` are the world's, if already drawn."""
     displays: list[DisplayList] = []
     drawn = [] if images is None else [images]
+    aims = _Aiming(key.annotator_seed)
 
     def watch(simulator: Simulator) -> None:
+        if soft:
+            aims.watch(simulator)
         if not drawn:
             drawn.append(simulator.images)
         displays.append(simulator.display())
@@ -170,7 +179,29 @@ def record(
         max_steps=key.max_steps,
         watch=watch,
     )
-    return Recording(drawn[0], tuple(displays), *_columns(episode))
+    return Recording(drawn[0], tuple(displays), *_columns(episode), aims.found())
+
+
+class _Aiming:
+    """What the annotator of a seed chooses among, frame by frame: a second one of the same seed,
+    who does what it does."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.annotator: Annotator | None = None
+        self.options: list[tuple[tuple[float, Target], ...]] = []
+
+    def watch(self, simulator: Simulator) -> None:
+        """See a frame and act as the annotator is about to."""
+        self.annotator = self.annotator or annotator_before(simulator, self.seed)
+        self.options.append(self.annotator.aims(simulator.state))
+        self.annotator.act(simulator.state)
+
+    def found(self) -> Aims | None:
+        """All frames' aims; None if nothing was watched."""
+        if self.annotator is None:
+            return None
+        return Aims(tuple(self.options), self.annotator.arrangement, tuple(self.annotator.names))
 
 
 def _columns(
@@ -187,7 +218,8 @@ def make_group(data: DataConfig, group: int) -> Iterator[Recording]:
     """New recordings of a group, one by one; the images of a world are drawn once."""
     last: tuple[int, NDArray[np.uint8] | None] = (-1, None)
     for key in group_keys(data, group)[data.visits :]:
-        made = record(key, last[1] if last[0] == key.world_seed else None)
+        drawn = last[1] if last[0] == key.world_seed else None
+        made = record(key, drawn, soft=data.soft)
         last = key.world_seed, made.images
         yield made
 

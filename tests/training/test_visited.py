@@ -39,6 +39,17 @@ def _undoes(episode) -> bool:
     return any(step.undo_next for step in episode.steps)
 
 
+def test_soft_episodes_are_the_same_with_the_distribution_each_click_was_drawn_from() -> None:
+    data = DataConfig(tasks=(TASK, "animal_limb_tracking"), episodes=4, personas=2)
+    hard, soft = (make_group(replace(data, soft=one), 0) for one in (False, True))
+    for clicked, known, key in zip(hard, soft, group_keys(data, 0), strict=True):
+        assert clicked.aims is None and known.aims is not None
+        assert np.array_equal(clicked.clicks, known.clicks)
+        own = [-np.log(known.aims.heat_map(t)[y, x]) for t, (x, y) in enumerate(known.clicks)]
+        episode = generate(key.task, key.world_seed, annotator_seed=key.annotator_seed)
+        assert own == pytest.approx(list(annotator_nll(episode)))
+
+
 def test_every_state_of_a_random_clicker_gets_a_label() -> None:
     clicker = RandomClicker(generator("random", 1))
     episode = work(clicker, TASK, [3], origin="random", max_steps=40)[0]

@@ -1,9 +1,11 @@
-"""What a run learned after equal frames, by where its weights began: from validation tables.
+"""Recipes of training compared after equal frames, from the validation tables of their runs.
 
-Both runs were validated on the same unseen worlds (their number of clicks is checked). Intervals
-are Wilson's over clicks, which is too narrow where clicks of a world go together.
+Runs compared were validated on the same unseen worlds (their number of clicks is checked).
+Intervals are Wilson's over clicks: too narrow, as clicks of a world go together. A run is a
+checkpoint's name or the folder of a run, finished or not, as `bcprobe train` makes it.
 
-    python benchmarks/starts.py --out benchmarks/starts.md
+    bcprobe train --experiment nine-nano-from-dots --out runs/nine-nano-from-dots
+    python benchmarks/recipes.py --runs nine-nano runs/nine-nano-from-dots
 """
 
 from __future__ import annotations
@@ -21,11 +23,17 @@ from bcprobe.results import read_table, wilson
 
 #: Shares compared: column of the validation table, column of its clicks, name shown.
 SHARES = (("accuracy_place", "n_place", "placements"), ("accuracy_undo", "n_undo", "undo"))
+#: What stands above the tables.
+NOTE = (
+    "Unseen worlds, after equal frames of the run itself; what the weights it began with had "
+    "seen is not counted."
+)
 
 
 def compare(names: list[str]) -> pd.DataFrame:
     """A row for each number of frames at which all runs were validated, and each run."""
-    tables = [read_table(find_checkpoint(name) / "validation.parquet") for name in names]
+    folders = [Path(name) if Path(name).is_dir() else find_checkpoint(name) for name in names]
+    tables = [read_table(folder / "validation.parquet") for folder in folders]
     clicks = {tuple(table.iloc[-1][["n_place", "n_undo", "n_navigate"]]) for table in tables}
     if len(clicks) > 1:
         raise InputError("the runs were validated on different worlds")
@@ -54,19 +62,17 @@ def markdown(found: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--runs", nargs="+", default=["nine-nano", "nine-nano-from-dots"])
+    parser.add_argument("--runs", nargs="+", action="append", required=True)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    found = compare(options.runs)
+    found = {" ".join(names): compare(names) for names in options.runs}
     if options.json:
-        print(json.dumps(found.to_dict("records")))
+        print(json.dumps({names: table.to_dict("records") for names, table in found.items()}))
         return
-    command = f"python benchmarks/starts.py --runs {' '.join(options.runs)}"
-    text = (
-        f"# Where weights begin\n\n`{command}`\n\nNine tasks, unseen worlds, after equal frames of "
-        f"the nine; what the start had seen before is not counted.\n\n{markdown(found)}\n"
-    )
+    command = "python benchmarks/recipes.py" + "".join(f" --runs {names}" for names in found)
+    tables = "\n\n".join(f"## {names}\n\n{markdown(table)}" for names, table in found.items())
+    text = f"# Recipes of training\n\n`{command}`\n\n{NOTE}\n\n{tables}\n"
     print(text)
     if options.out:
         with atomic_file(options.out) as temporary:
