@@ -19,6 +19,7 @@ from bcprobe.figures import (
     lens,
     mistakes,
     overview,
+    probe_emergence,
     probe_layers,
     steering,
     style,
@@ -41,6 +42,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mistakes": mistakes.plot,
     "mistake_probe": across.plot,
     "overview": overview.plot,
+    "probe_emergence": probe_emergence.plot,
     "steering": steering.plot,
 }
 

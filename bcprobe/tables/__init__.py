@@ -28,5 +28,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "mistakes": evaluation.mistakes,
     "mistake_probe": probing.mistake_probe,
     "overview": screens.gallery,
+    "probe_emergence": probing.probe_emergence,
     "steering": probing.steering,
 }
