@@ -7,10 +7,11 @@ tidy table; `TABLES` names them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 
-from bcprobe.tables import evaluation, lens, probing, screens
+from bcprobe.tables import evaluation, lens, probing, screens, studies
 
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "gallery": screens.gallery,
     "heads": evaluation.heads,
     "latents": probing.latents,
+    "layouts": partial(studies.study_table, "layouts"),
     "lens": lens.lens,
     "mistakes": evaluation.mistakes,
     "mistake_probe": probing.mistake_probe,
