@@ -25,7 +25,7 @@ def plot(table: pd.DataFrame) -> Figure:
     ``table`` is that of `bcprobe.studies.layouts.summarise`. The probe's lines are means over a
     group's layouts, before (dotted) and after eight were learned. 95 % intervals.
     """
-    figure = new_figure(height=4.2)
+    figure = new_figure(height=4.8)
     upper, lower = figure.subfigures(2, 1, squeeze=False)[:, 0]
     panels = upper.subplots(1, len(KINDS), sharey=True)
     rows = table[(table["metric"] == "accuracy") & table["layout"].isna()]
@@ -35,7 +35,10 @@ def plot(table: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("accuracy")
     handles, labels = panels[0].get_legend_handles_labels()
     upper.legend(handles, labels, loc="outside lower center", ncols=3)
-    _probed(lower.subplots(), table[table["metric"] == "auc"])
+    probe = lower.subplots()
+    _probed(probe, table[table["metric"] == "auc"])
+    handles, labels = probe.get_legend_handles_labels()
+    lower.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -64,5 +67,5 @@ def _probed(axis: Axes, rows: pd.DataFrame) -> None:
                 axis.plot(means["place"], means["estimate"], line, color=COLOURS[colour])
     axis.axhline(0.5, color=COLOURS["black"], lw=0.6)
     axis.set_xticks(range(len(sites)), short_sites(sites))
-    axis.set(ylim=(0.4, 1.02), xlabel="layer", ylabel="ROC AUC, mistake")
-    axis.legend(title="probe of one layout, read in", title_fontsize=7, ncols=3, loc="lower right")
+    axis.set(xlabel="layer", ylabel="ROC AUC, mistake")
+    axis.set_title("probe of one layout, read in others\n(dotted: before eight were learned)")

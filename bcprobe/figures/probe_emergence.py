@@ -45,9 +45,9 @@ def plot(table: pd.DataFrame) -> Figure:
         below.set(ylabel="accuracy", ylim=(-0.03, 1.03))
     panels[-1].set_xlabel("frames seen in training")
     panels[-1].set_xscale("log")
-    for axis, columns in ((panels[0], 2), (panels[1], 2)):
+    for axis, edge in ((panels[0], "upper"), (panels[1], "lower")):
         handles, labels = axis.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        figure.legend(handles, labels, loc=f"outside {edge} center", ncols=2)
     return figure
 
 
