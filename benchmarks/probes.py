@@ -1,4 +1,10 @@
-"""Seconds of a probe, from nothing and with activations on disk, and the cost of gathering."""
+"""Seconds of probes, from nothing and with activations on disk, and what they are spent on.
+
+In the same run, the parts beside the plain way to do them: refits of the mistake probe beside a
+loop over scikit-learn's, and gathering at [cls] beside TransformerLens's cache of every hook.
+
+    python benchmarks/probes.py --out benchmarks/probes.md
+"""
 
 from __future__ import annotations
 
@@ -21,6 +27,49 @@ found = run(*sys.argv[1:4], episodes=int(sys.argv[4]), progress=False)
 loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
 print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": loaded}))
 """
+ACROSS = """
+import json, sys
+from bcprobe.model.registry import find_checkpoint, trained_tasks
+from bcprobe.probes.across import run_across
+found = run_across(sys.argv[1], sys.argv[2], trained_tasks(find_checkpoint(sys.argv[2])))
+loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
+print(json.dumps({"rows": len(found.table()), "loaded": loaded}))
+"""
+REFITS = """
+import json, sys, time
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from bcprobe.probes.run import feature_table
+from bcprobe.probes.linear import C
+from bcprobe.probes.logistic import fit_logistics
+table = feature_table("mistake", *sys.argv[1:3], episodes=int(sys.argv[3]))
+x = table.filter(regex="^x").to_numpy(np.float32)
+y = table["y"].to_numpy(bool)
+group = table["group"].to_numpy()
+rng = np.random.default_rng(0)
+names, own = np.unique(group, return_inverse=True)
+drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=int(sys.argv[4]))
+counts = drawn[:, own].T.astype(np.float32)
+began = time.process_time()
+fits = fit_logistics(x, y, counts, C)
+ours = time.process_time() - began
+began = time.process_time()
+plain = []
+for draw in counts.T.astype(int):
+    rows = np.repeat(np.arange(len(y)), draw)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000))
+    plain.append(model.fit(x[rows], y[rows]))
+theirs = time.process_time() - began
+gaps = [
+    abs(roc_auc_score(y, fits.read(x, k)) - roc_auc_score(y, one.decision_function(x)))
+    for k, one in enumerate(plain)
+]
+print(json.dumps({"rows": len(y), "fits": len(plain), "ours_s": ours, "plain_s": theirs,
+                  "largest_auc_gap": max(gaps)}))
+"""
 GATHER = """
 import json, sys
 import torch
@@ -38,9 +87,13 @@ def plain():
         model(frames, previous)
 def gathered():
     at_cls(model, residual_sites(model.config), frames, previous)
-times = {"plain": [], "gathered": []}
+def everything():
+    with torch.inference_mode():
+        model.run_with_cache(frames, previous)
+ways = {"plain": plain, "gathered": gathered, "everything": everything}
+times = {name: [] for name in ways}
 for _ in range(int(sys.argv[3])):
-    for name, work in (("plain", plain), ("gathered", gathered)):
+    for name, work in ways.items():
         began = time.process_time()
         work()
         times[name].append((time.process_time() - began) / len(episode))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.probes.linear import make_probe
+from bcprobe.probes.linear import C, make_probe
+from bcprobe.probes.logistic import fit_logistics
 from bcprobe.probes.metrics import Floats
 
 
@@ -34,18 +35,51 @@ def fit_direction(
 ) -> Direction:
     """The direction(s) along which the probe of all rows reads the latent ``name``."""
     features = np.asarray(features, dtype=float)
-    scaler, model = (step for _, step in make_probe(kind).fit(features, truth).steps)
-    weights = np.atleast_2d(model.coef_) / scaler.scale_
-    if kind == "classes" and len(weights) == 1:
-        weights = np.concatenate([-weights, weights])
-    norms = np.linalg.norm(weights, axis=1, keepdims=True)
-    directions = weights / np.where(norms > 0, norms, 1)
+    directions = units(_weights(kind, features, truth))
     projections = features @ directions.T  # (step, class)
-    classes = tuple(map(str, model.classes_)) if kind == "classes" else (name,)
+    classes = tuple(map(str, np.unique(truth))) if kind == "classes" else (name,)
     sides = _sides(kind, truth, classes)
     gaps = [p[s].mean() - p[~s].mean() for p, s in zip(projections.T, sides, strict=True)]
     spread, centre = projections.std(0), projections.mean(0)
     return Direction(directions, classes, np.array(gaps), spread, centre)
+
+
+def units(weights: Floats) -> Floats:
+    """Weights [row, d] at unit length; zeros stay."""
+    norms = np.linalg.norm(weights, axis=1, keepdims=True)
+    return weights / np.where(norms > 0, norms, 1)
+
+
+def drawn_directions(
+    kind: str,
+    features: NDArray[np.floating[Any]],
+    truth: NDArray[np.generic],
+    counts: NDArray[np.floating[Any]],
+) -> Floats:
+    """Unit directions [draw, d] of probes that count the rows ``counts`` [row, draw] times.
+
+    For binary and number latents; nan where a draw holds one class only.
+    """
+    found = np.full((counts.shape[1], features.shape[1]), np.nan)
+    if kind == "number":
+        rows = [np.repeat(np.arange(len(truth)), draw) for draw in counts.T.astype(np.int64)]
+        found[:] = [_weights(kind, features[own], truth[own])[0] for own in rows]
+    else:
+        known = [counts[truth.astype(bool) == side].any(0) for side in (True, False)]
+        both = known[0] & known[1]
+        found[both] = fit_logistics(features, truth, counts[:, both], C).weights
+    return units(found)
+
+
+def _weights(kind: str, features: NDArray[np.floating[Any]], truth: NDArray[np.generic]) -> Floats:
+    """Weights [class, d] of the probe of all rows, in the activations' own units."""
+    if kind == "binary":
+        return fit_logistics(features, truth, np.ones((len(truth), 1)), C).weights
+    scaler, model = (step for _, step in make_probe(kind).fit(features, truth).steps)
+    weights = np.atleast_2d(model.coef_) / scaler.scale_
+    return (
+        np.concatenate([-weights, weights]) if kind == "classes" and len(weights) == 1 else weights
+    )
 
 
 def _sides(

@@ -1,10 +1,15 @@
-"""Linear probes: standardise, then logistic or ridge regression, split by episode."""
+"""Linear probes: standardise, then logistic or ridge regression, split by episode.
+
+Two classes are told apart by `bcprobe.probes.logistic`, which finds what scikit-learn finds,
+many fits at once; everything else is scikit-learn's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from bcprobe.errors import InputError
 from bcprobe.probes.activations import Activations
 from bcprobe.probes.latents import Latent, check_classes, get_latent, rows_asked, targets
+from bcprobe.probes.logistic import fit_logistics
 from bcprobe.probes.metrics import (
     RESAMPLES,
     Floats,
@@ -34,6 +40,8 @@ from bcprobe.results import Score
 
 T = TypeVar("T")
 U = TypeVar("U")
+#: A fitted probe: what it reads [row] from features [row, d].
+Reader = Callable[[NDArray[np.floating[Any]]], NDArray[Any]]
 FOLDS = 5
 #: Inverse strength of the penalty in scikit-learn's ``LogisticRegression`` on standardised
 #: features; ridge regression takes ``alpha = 1 / C``. Fixed, never tuned on what is reported.
@@ -41,8 +49,8 @@ C = 0.1
 #: Negatives that a binary probe is fitted on; it is always scored on all of them. More change
 #: its AUC by less than a fifth of its interval and cost a default run three seconds.
 MOST_NEGATIVES = 4000
-#: Where the logistic fits stop: largest component of the gradient. From here on scores move by
-#: less than a tenth of their interval; scikit-learn's own 1e-4 takes up to five times as long.
+#: Where scikit-learn's logistic fits stop: largest component of the gradient. From here on
+#: scores move by less than a tenth of their interval; its own 1e-4 takes up to five times as long.
 TOLERANCE = 1e-3
 
 
@@ -101,20 +109,53 @@ def in_parallel(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
 
 
 def make_probe(kind: str) -> Pipeline:
-    """The scikit-learn pipeline for ``binary``, ``classes`` or ``number`` latents.
+    """The scikit-learn pipeline for ``classes`` or ``number`` latents.
 
-    Classes weigh the same however rare they are; the two sides of a binary latent do not,
-    which its AUC does not see.
+    Classes weigh the same however rare they are; the two sides of a binary latent
+    (`bcprobe.probes.logistic`) do not, which its AUC does not see.
     """
     if kind == "number":
         return make_pipeline(StandardScaler(), Ridge(alpha=1 / C, solver="cholesky"))
-    binary = kind == "binary"
-    solver = "newton-cholesky" if binary else "lbfgs"
-    weights = None if binary else "balanced"
-    model = LogisticRegression(
-        C=C, tol=TOLERANCE, solver=solver, class_weight=weights, max_iter=1000
-    )
+    model = LogisticRegression(C=C, tol=TOLERANCE, class_weight="balanced", max_iter=1000)
     return make_pipeline(StandardScaler(), model)
+
+
+def fit_probes(
+    kind: str,
+    features: NDArray[np.floating[Any]],
+    truth: NDArray[np.generic],
+    trains: Sequence[Ints],
+) -> list[Reader]:
+    """Probes of ``truth`` [step] from ``features`` [step, d], one per set of rows to fit on.
+
+    Each takes features [row, d] and gives decision values, classes or numbers [row]. Raises
+    `InputError` if a set of rows holds one class only.
+    """
+    if kind != "number" and any(len(np.unique(truth[rows])) < 2 for rows in trains):
+        raise InputError("the episodes to learn from hold one class only; use more episodes")
+    if kind == "binary":
+        return _fit_binary(features, truth.astype(bool), trains)
+    fits = [make_probe(kind).fit(features[rows], truth[rows]) for rows in trains]
+    return [fit.predict for fit in fits]
+
+
+def _fit_binary(
+    features: NDArray[np.floating[Any]], truth: NDArray[np.bool_], trains: Sequence[Ints]
+) -> list[Reader]:
+    """Fitted together, unless they share too few rows for that to be quicker."""
+    kept = [_fewer_negatives(rows, truth) for rows in trains]
+    counts = np.zeros((len(truth), len(kept)), dtype=np.float32)
+    for number, rows in enumerate(kept):
+        counts[rows, number] = 1
+    used = counts.any(1)
+    if used.sum() <= 2 * max(map(len, kept)):
+        fits = fit_logistics(features[used], truth[used], counts[used], C)
+        return [partial(fits.read, problem=number) for number in range(len(kept))]
+    alone = [np.ones((len(rows), 1), dtype=np.float32) for rows in kept]
+    return [
+        partial(fit_logistics(features[rows], truth[rows], ones, C).read, problem=0)
+        for rows, ones in zip(kept, alone, strict=True)
+    ]
 
 
 def split(groups: Ints, folds: int = FOLDS) -> Iterator[tuple[Ints, Ints]]:
@@ -143,45 +184,13 @@ def read(
     if a fold's training episodes hold one class only.
     """
     parts = list(split(groups, folds))
-    found = [_read_fold(kind, features, truth, part) for part in parts]
+    readers = fit_probes(kind, features, truth, [train for train, _ in parts])
+    found = [reader(features[test]) for reader, (_, test) in zip(readers, parts, strict=True)]
     scores = np.empty(len(truth), dtype=found[0].dtype)
     numbers = np.empty(len(truth), dtype=np.int64)
     for number, ((_, test), values) in enumerate(zip(parts, found, strict=True)):
         scores[test], numbers[test] = values, number
     return Reading(kind, truth, scores, groups, numbers)
-
-
-def _read_fold(
-    kind: str,
-    features: NDArray[np.floating[Any]],
-    truth: NDArray[np.generic],
-    part: tuple[Ints, Ints],
-) -> NDArray[Any]:
-    train, test = part
-    return read_elsewhere(kind, features[train], truth[train], features[test])
-
-
-def read_elsewhere(
-    kind: str,
-    features: NDArray[np.floating[Any]],
-    truth: NDArray[np.generic],
-    elsewhere: NDArray[np.floating[Any]],
-) -> NDArray[Any]:
-    """What a probe fitted on ``features`` [step, d] and ``truth`` [step] reads ``elsewhere``.
-
-    Decision values, classes or numbers [row] of the rows [row, d]. Raises `InputError` if
-    ``truth`` holds one class only.
-    """
-    if kind == "binary":
-        rows = _fewer_negatives(np.arange(len(truth)), truth.astype(bool))
-        features, truth = features[rows], truth[rows]
-    if kind != "number" and len(np.unique(truth)) < 2:
-        raise InputError("the episodes to learn from hold one class only; use more episodes")
-    probe = make_probe(kind).fit(features, truth)
-    if kind == "binary":
-        return probe.decision_function(elsewhere)
-    found = probe.predict(elsewhere)
-    return found if kind == "number" else found.astype(truth.dtype)
 
 
 def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:

@@ -30,19 +30,33 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Auc:
-    """Area under the ROC curve over pairs of steps read by the same fold's probe.
+class FoldPairs:
+    """Pairs of steps of one fold, by their ``episodes``.
 
     ``won`` [episode, episode] counts pairs in which the positive step of the row's episode
-    outscores the negative one of the column's (a tie is half); ``pairs`` counts all of them.
+    outscores the negative one of the column's (a tie is half); ``up`` and ``down`` [episode]
+    count positive and negative steps.
     """
 
+    episodes: Ints
     won: Floats
-    pairs: Floats
+    up: Floats
+    down: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Auc:
+    """Area under the ROC curve over pairs of steps read by the same fold's probe."""
+
+    folds: tuple[FoldPairs, ...]
 
     def __call__(self, draws: Floats) -> Floats:
         """See `Metric`."""
-        won, pairs = (((draws @ table) * draws).sum(1) for table in (self.won, self.pairs))
+        won, pairs = np.zeros((2, len(draws)))
+        for fold in self.folds:
+            drawn = draws[:, fold.episodes]
+            won += ((drawn @ fold.won) * drawn).sum(1)
+            pairs += (drawn @ fold.up) * (drawn @ fold.down)
         return _ratio(won, pairs)
 
 
@@ -84,17 +98,22 @@ def auc(truth: NDArray[np.bool_], scores: Floats, episodes: Ints, folds: Ints | 
     comparisons below chance. With one fold it is scikit-learn's ``roc_auc_score``.
     """
     folds = np.zeros(len(truth), dtype=np.int64) if folds is None else folds
-    count = int(episodes.max()) + 1
-    won, pairs = np.zeros((count, count)), np.zeros((count, count))
-    for fold in np.unique(folds):
-        up, down = (np.flatnonzero((folds == fold) & (truth == side)) for side in (True, False))
-        for column in np.unique(episodes[down]):
-            rivals = np.sort(scores[down[episodes[down] == column]])
-            ends = (np.searchsorted(rivals, scores[up], side) for side in ("left", "right"))
-            beaten = sum(ends) / 2
-            won[:, column] += np.bincount(episodes[up], beaten, count)
-            pairs[:, column] += len(rivals) * np.bincount(episodes[up], minlength=count)
-    return Auc(won, pairs)
+    rows = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    return Auc(tuple(_fold_pairs(truth[own], scores[own], episodes[own]) for own in rows))
+
+
+def _fold_pairs(truth: NDArray[np.bool_], scores: Floats, episodes: Ints) -> FoldPairs:
+    known, own = np.unique(episodes, return_inverse=True)
+    member = own[:, None] == np.arange(len(known))  # (step, episode)
+    order = np.flatnonzero(~truth)[np.argsort(scores[~truth], kind="stable")]
+    below = np.zeros((len(order) + 1, len(known)))  # of the lowest n negatives, by episode
+    below[1:] = np.cumsum(member[order], axis=0)
+    first, last = (
+        np.searchsorted(scores[order], scores[truth], side) for side in ("left", "right")
+    )
+    beaten = (below[first] + below[last]) / 2
+    up, down = (member[truth == side].sum(0).astype(float) for side in (True, False))
+    return FoldPairs(known, member[truth].T.astype(float) @ beaten, up, down)
 
 
 def balanced_accuracy(

@@ -11,18 +11,19 @@ import pandas as pd
 
 from bcprobe.errors import InputError
 from bcprobe.probes.activations import Activations
-from bcprobe.probes.directions import fit_direction
+from bcprobe.probes.directions import drawn_directions
 from bcprobe.probes.latents import get_latent
 from bcprobe.probes.linear import (
     ProbeScore,
     Question,
+    Reader,
     Reading,
     ask,
     check_folds,
+    fit_probes,
     in_parallel,
     mean_of,
     read,
-    read_elsewhere,
     score,
 )
 from bcprobe.probes.metrics import Floats, Ints, interval
@@ -88,9 +89,9 @@ def pooled_reading(asked: Sequence[Asked], site: str) -> dict[str, Reading]:
 
 def left_out_readings(asked: Sequence[Asked], site: str) -> dict[str, Reading]:
     """Task -> what a probe fitted on all the other tasks reads."""
-    found = {
-        one.task: _from([other for other in asked if other is not one], one, site) for one in asked
-    }
+    rest = [[other for other in asked if other is not one] for one in asked]
+    probes = _fit_on(asked, site, rest)
+    found = {one.task: _told(probe, one, site) for probe, one in zip(probes, asked, strict=True)}
     return {task: reading for task, reading in found.items() if reading is not None}
 
 
@@ -100,22 +101,32 @@ SCHEMES = {"within": within_readings, "pooled": pooled_reading, "left_out": left
 
 def matrix_readings(asked: Sequence[Asked], site: str) -> dict[tuple[str, str], Reading]:
     """(fitted on, tested on) -> reading, for every pair of different tasks."""
-    pairs = [(a, b) for a in asked for b in asked if a is not b]
-    found = {(a.task, b.task): _from([a], b, site) for a, b in pairs}
+    probes = zip(_fit_on(asked, site, [[one] for one in asked]), asked, strict=True)
+    found = {
+        (a.task, b.task): _told(probe, b, site) for probe, a in probes for b in asked if a is not b
+    }
     return {names: reading for names, reading in found.items() if reading is not None}
 
 
-def _from(train: Sequence[Asked], test: Asked, site: str) -> Reading | None:
-    """What a probe fitted on some tasks reads in another; None if they share no two classes."""
-    kind, own = test.question.latent.kind, test.question
-    features, truth, _, _ = _stacked(train, site)
+def _fit_on(
+    asked: Sequence[Asked], site: str, trains: Sequence[Sequence[Asked]]
+) -> list[tuple[Reader, Any]]:
+    """Probes fitted on sets of the tasks asked, and the classes that each has seen."""
+    features, truth, _, task = _stacked(asked, site)
+    rows = [np.flatnonzero(np.isin(task, [one.task for one in train])) for train in trains]
+    readers = fit_probes(asked[0].question.latent.kind, features, truth, rows)
+    return [(reader, np.unique(truth[own])) for reader, own in zip(readers, rows, strict=True)]
+
+
+def _told(probe: tuple[Reader, Any], test: Asked, site: str) -> Reading | None:
+    """What a probe reads in another task; None if it knows no two classes of it."""
+    (reader, classes), own, kind = probe, test.question, test.question.latent.kind
     known = np.ones(len(own.truth), dtype=bool)
     if kind == "classes":
-        known = np.isin(own.truth, truth)
+        known = np.isin(own.truth, classes)
         if len(np.unique(own.truth[known])) < 2:
             return None
-    found = read_elsewhere(kind, features, truth, test.features(site)[known])
-    groups = own.groups[known]
+    found, groups = reader(test.features(site)[known]), own.groups[known]
     return Reading(kind, own.truth[known], found, groups, np.zeros(len(groups), dtype=np.int64))
 
 
@@ -175,7 +186,8 @@ def reading_score_rows(
         return
     latent = asked[0].question.latent
     names = {"negatives": negatives, "metric": latent.metric, "chance": _chance(asked)}
-    readings = {one.task: _from(asked, one, site) for one in tested}
+    (probe,) = _fit_on(asked, site, [asked])
+    readings = {one.task: _told(probe, one, site) for one in tested}
     scores = {task: score(found) for task, found in readings.items() if found is not None}
     yield from _scheme_rows("own", scores, site=site, **names)
 
@@ -219,9 +231,11 @@ def cosine_rows(
         return
     rng = generator("cosines", latent, site)
     draws = [[_drawn(one, rng) for one in asked] for _ in range(resamples)]
-    whole = [np.arange(len(one.question.truth)) for one in asked]
-    found = in_parallel(lambda rows: _cosines(asked, site, rows), [whole, *draws])
-    values = np.stack(found)  # (resample, task or all, task or all)
+    counts = [
+        np.stack([np.ones(len(one.question.truth)), *drawn], axis=1)
+        for one, drawn in zip(asked, zip(*draws, strict=True), strict=True)
+    ]
+    values = _cosines(asked, site, counts)  # (resample, task or all, task or all)
     names = [*(one.task for one in asked), ALL]
     for i, first in enumerate(names):
         for j, second in enumerate(names[:i]):
@@ -231,33 +245,25 @@ def cosine_rows(
             yield _row(cosine, scheme="cosine", **where, **named)
 
 
-def _drawn(one: Asked, rng: np.random.Generator) -> Ints:
-    """Rows of as many episodes as there are, drawn with replacement."""
-    groups = one.question.groups
-    episodes = np.unique(groups)
-    chosen = rng.choice(episodes, len(episodes))
-    return np.concatenate([np.flatnonzero(groups == episode) for episode in chosen])
+def _drawn(one: Asked, rng: np.random.Generator) -> Floats:
+    """How often each row is there if as many episodes as there are are drawn anew."""
+    episodes, own = np.unique(one.question.groups, return_inverse=True)
+    chosen = rng.choice(len(episodes), len(episodes))
+    return np.bincount(chosen, minlength=len(episodes)).astype(float)[own]
 
 
-def _cosines(asked: Sequence[Asked], site: str, rows: Sequence[Ints]) -> Floats:
-    """Cosines [task + 1, task + 1], the last one that of all tasks together."""
-    parts: list[tuple[Any, Any]] = [
-        (one.features(site)[own], one.question.truth[own])
-        for one, own in zip(asked, rows, strict=True)
-    ]
-    together: tuple[Any, Any] = (
-        np.concatenate([features for features, _ in parts]),
-        np.concatenate([truth for _, truth in parts]),
-    )
-    latent = asked[0].question.latent
-    units = []
-    for features, truth in (*parts, together):
-        if latent.kind == "binary" and len(np.unique(truth)) < 2:
-            units.append(np.full(features.shape[1], np.nan))
-            continue
-        units.append(fit_direction(latent.kind, features, truth, latent.name).directions[0])
-    stacked = np.stack(units)
-    return stacked @ stacked.T
+def _cosines(asked: Sequence[Asked], site: str, counts: Sequence[Floats]) -> Floats:
+    """Cosines [draw, task + 1, task + 1], the last task being all together.
+
+    ``counts`` [row, draw] of each task says how often rows count.
+    """
+    features, truth, _, _ = _stacked(asked, site)
+    parts = [(one.features(site), one.question.truth) for one in asked]
+    kind = asked[0].question.latent.kind
+    jobs = zip([*parts, (features, truth)], [*counts, np.concatenate(counts)], strict=True)
+    found = in_parallel(lambda job: drawn_directions(kind, *job[0], job[1]), jobs)
+    stacked = np.stack(found, axis=1)  # (draw, task or all, d)
+    return stacked @ stacked.transpose(0, 2, 1)
 
 
 def delayed_rows(activations: Activations, site: str) -> Iterator[dict[str, Any]]:

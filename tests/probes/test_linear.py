@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bcprobe.errors import InputError
@@ -67,16 +67,26 @@ def test_the_scaler_sees_training_folds_only(planted: Activations) -> None:
     assert np.ptp(moved / (1e6 - x[test, 0])) < 1e-6  # the same weight and scale for all
 
 
+def reference(kind: str) -> Pipeline:
+    """What scikit-learn is asked for: for two classes its usual solver, to the end."""
+    if kind != "binary":
+        return make_probe(kind)
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-8, max_iter=1000))
+
+
 @pytest.mark.parametrize("latent", ["mistake", "phase", "progress"])
 def test_readings_are_scikit_learns(planted: Activations, latent: str) -> None:
     x, y, groups = arrays(planted, MISTAKE, latent, "all")
     kind = ask(planted.labels, latent, "all").latent.kind
     method = "decision_function" if kind == "binary" else "predict"
     expected = cross_val_predict(
-        make_probe(kind), x, y, groups=groups, cv=GroupKFold(5), method=method
+        reference(kind), x, y, groups=groups, cv=GroupKFold(5), method=method
     )
     reading = read(kind, x, y, groups)
-    assert np.array_equal(reading.scores, expected)
+    if kind == "binary":
+        assert np.allclose(reading.scores, expected, atol=1e-3)
+    else:
+        assert np.array_equal(reading.scores, expected)
     found = score(reading).score
     judge = {"phase": balanced_accuracy_score, "progress": r2_score}.get(latent)
     if judge is not None:
@@ -85,15 +95,6 @@ def test_readings_are_scikit_learns(planted: Activations, latent: str) -> None:
         assert found.estimate == pytest.approx(roc_auc_score(y, expected), abs=0.01)
     assert found.lower < found.estimate < found.upper
     assert found.n == len(y)
-
-
-def test_the_solver_finds_what_the_usual_one_finds(planted: Activations) -> None:
-    x, y, _ = arrays(planted, MISTAKE, "mistake", "all")
-    usual = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-8, max_iter=1000))
-    expected = usual.fit(x.astype(float), y).decision_function(x)
-    found = make_probe("binary").fit(x, y).decision_function(x)
-    assert np.corrcoef(found, expected)[0, 1] > 0.999
-    assert roc_auc_score(y, found) == pytest.approx(roc_auc_score(y, expected), abs=1e-3)
 
 
 def test_directions_of_classes_and_numbers(planted: Activations) -> None:
