@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bcprobe.files import atomic_file
+from bcprobe.model.registry import DEFAULT_CHECKPOINT, NINE_TASK_CHECKPOINT
+
+TASK = "colored_dot_tracking"
 
 PROBE = """
 import json, sys
@@ -42,16 +45,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from bcprobe.probes.run import feature_table
-from bcprobe.probes.linear import C
+from bcprobe.model.registry import find_checkpoint, trained_tasks
+from bcprobe.probes.linear import C, arrays
 from bcprobe.probes.logistic import fit_logistics
-table = feature_table("mistake", *sys.argv[1:3], episodes=int(sys.argv[3]))
-x = table.filter(regex="^x").to_numpy(np.float32)
-y = table["y"].to_numpy(bool)
-group = table["group"].to_numpy()
+from bcprobe.probes.pooling import combine, make_pool
+pool = make_pool(sys.argv[1], trained_tasks(find_checkpoint(sys.argv[1])), 40)
+site = pool.sources[0].sites[-1]
+x, y, group = arrays(combine(pool.load(False)), site, "mistake", "matched")
+y = y.astype(bool)
 rng = np.random.default_rng(0)
 names, own = np.unique(group, return_inverse=True)
-drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=int(sys.argv[4]))
+drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=int(sys.argv[2]))
 counts = drawn[:, own].T.astype(np.float32)
 began = time.process_time()
 fits = fit_logistics(x, y, counts, C)
@@ -71,7 +75,7 @@ print(json.dumps({"rows": len(y), "fits": len(plain), "ours_s": ours, "plain_s":
                   "largest_auc_gap": max(gaps)}))
 """
 GATHER = """
-import json, sys
+import json, sys, time
 import torch
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.probes.gather import at_cls, worked
@@ -117,66 +121,73 @@ def timed(code: str, *arguments: object, **environment: str) -> tuple[dict[str, 
     return json.loads(done.stdout), wall, cpu
 
 
-def measure(checkpoint: str, task: str, latents: list[str], episodes: int) -> dict[str, Any]:
+def measure(checkpoint: str, nine: str, episodes: int, refits: int) -> dict[str, Any]:
     runs = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, latent in enumerate([latents[0], *latents]):
-            arguments = (latent, checkpoint, task, episodes)
-            found, wall, cpu = timed(PROBE, *arguments, BCPROBE_CACHE=folder)
-            run = "nothing on disk" if number == 0 else "activations on disk"
-            runs.append({"latent": latent, "run": run, "wall_s": wall, "cpu_s": cpu, **found})
-    passes, _, _ = timed(GATHER, checkpoint, task, 5)
+        one, all_of = (PROBE, "mistake", checkpoint, TASK, episodes), (ACROSS, "mistake", nine)
+        for code, *arguments in (one, one, all_of, all_of):
+            found, wall, cpu = timed(code, *arguments, BCPROBE_CACHE=folder)
+            again = any(run["checkpoint"] == arguments[1] for run in runs)
+            names = {"checkpoint": arguments[1], "stored": again}
+            runs.append({**names, "wall_s": wall, "cpu_s": cpu, **found})
+        fits, _, _ = timed(REFITS, nine, refits, BCPROBE_CACHE=folder, OMP_NUM_THREADS="1")
+    passes, _, _ = timed(GATHER, checkpoint, TASK, 5)
     return {
-        "checkpoint": checkpoint,
-        "task": task,
         "episodes": episodes,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "runs": runs,
+        "refits": {**fits, "speed_up": fits["plain_s"] / fits["ours_s"]},
         "pass_ms_per_frame": {name: 1e3 * value for name, value in passes.items()},
-        "gathering_costs": passes["gathered"] / passes["plain"] - 1,
     }
 
 
 def as_markdown(found: dict[str, Any]) -> str:
-    passes = found["pass_ms_per_frame"]
+    passes, fits = found["pass_ms_per_frame"], found["refits"]
     lines = [
         "# Probes",
         "",
-        f"`python benchmarks/probes.py --checkpoint {found['checkpoint']} "
-        f"--episodes {found['episodes']} --out benchmarks/probes.md`",
+        "`python benchmarks/probes.py --out benchmarks/probes.md`",
         "",
-        f"{found['episodes']} test episodes of {found['task']}, "
-        f"{found['runs'][0]['steps']} steps; {found['cores']} cores, "
-        f"load {found['load']:.1f} at the end.",
+        f"{found['cores']} cores, load {found['load']:.1f} at the end. The mistake probe of one "
+        f"task ({found['episodes']} test episodes) and of all (40 of each): every layer, all "
+        "controls, 1,000 draws of episodes; of all tasks also pooled, one left out, task by task, "
+        "cosines.",
         "",
-        "| latent | | wall, s | CPU, s | loads |",
+        "| checkpoint | activations | wall, s | CPU, s | loads |",
         "|---|---|---|---|---|",
     ]
     for run in found["runs"]:
         loaded = ", ".join(run["loaded"]) or "no torch"
-        lines.append(
-            f"| {run['latent']} | {run['run']} | {run['wall_s']:.1f} | {run['cpu_s']:.1f} | "
-            f"{loaded} |"
-        )
+        stored = "on disk" if run["stored"] else "none yet"
+        seconds = f"{run['wall_s']:.1f} | {run['cpu_s']:.1f}"
+        lines.append(f"| {run['checkpoint']} | {stored} | {seconds} | {loaded} |")
+    gathered = passes["gathered"] / passes["plain"] - 1
+    everything = passes["everything"] / passes["plain"] - 1
     lines += [
         "",
-        f"One forward pass takes {passes['plain']:.2f} ms of one core per frame, with every "
-        f"residual site gathered {passes['gathered']:.2f} ms: {found['gathering_costs']:+.1%}.",
+        f"{fits['fits']} refits of the pooled probe ({fits['rows']} rows, episodes drawn anew), "
+        f"one core: {fits['ours_s']:.1f} s together, {fits['plain_s']:.1f} s one by one with "
+        f"scikit-learn's StandardScaler and LogisticRegression: {fits['speed_up']:.1f} times as "
+        f"fast. AUC differs by {fits['largest_auc_gap']:.1e} at most.",
+        "",
+        f"A forward pass takes {passes['plain']:.2f} ms of one core per frame; gathering every "
+        f"residual site at [cls] costs {gathered:+.0%}, TransformerLens's cache of every hook "
+        f"{everything:+.0%}.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default="dots-nano")
-    parser.add_argument("--task", default="colored_dot_tracking")
-    parser.add_argument("--latents", nargs="+", default=["mistake", "phase", "position"])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
+    parser.add_argument("--nine", default=NINE_TASK_CHECKPOINT, help="checkpoint of several tasks")
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--refits", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    found = measure(options.checkpoint, options.task, options.latents, options.episodes)
+    found = measure(options.checkpoint, options.nine, options.episodes, options.refits)
     text = as_markdown(found)
     print(json.dumps(found, indent=1) if options.json else text)
     if options.out:
