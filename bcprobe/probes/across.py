@@ -17,6 +17,7 @@ from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.probes.activations import Activations, collect
 from bcprobe.probes.cards import write_card
 from bcprobe.probes.latents import get_latent
+from bcprobe.probes.linear import one_thread
 from bcprobe.probes.pooling import ALL, combine, make_pool
 from bcprobe.probes.report import Draw, ProbeResult
 from bcprobe.probes.run import analyse
@@ -143,14 +144,15 @@ def run_across(
             f"latent '{latent}' can be asked of {len(asked)} of {len(parts)} tasks; it takes two: "
             "use more episodes"
         )
-    pooled = analyse(together, latent, pool, chosen, str(checkpoint))
-    best = pooled.best.site
-    rows = list(score_rows(parts, latent, chosen, best))
-    rows += cosine_rows(parts, latent, best)
-    if latent in ("mistake", "undo_next"):
-        rows += delayed_rows(together, best)
-    if get_latent(latent).kind == "binary":
-        rows += _roc_rows(asked, best)
+    with one_thread():
+        pooled = analyse(together, latent, pool, chosen, str(checkpoint))
+        best = pooled.best.site
+        rows = list(score_rows(parts, latent, chosen, best))
+        rows += cosine_rows(parts, latent, best)
+        if latent in ("mistake", "undo_next"):
+            rows += delayed_rows(together, best)
+        if get_latent(latent).kind == "binary":
+            rows += _roc_rows(asked, best)
     if own:
         made = own_activations(checkpoint, tasks, own, chosen, seed, layout, difficulty)
         rows += _own_rows(parts, made, latent, best)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -102,9 +103,15 @@ class ProbeScore:
         )
 
 
+def one_thread() -> AbstractContextManager[object]:
+    """Context with one thread of linear algebra: more wait for each other at these sizes."""
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits
+
+
 def in_parallel(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
     """``work`` of each item, two at a time, with one thread of linear algebra each."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(2) as pool:
+    with one_thread(), ThreadPoolExecutor(2) as pool:
         return list(pool.map(work, items))
 
 

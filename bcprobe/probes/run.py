@@ -17,7 +17,7 @@ from bcprobe.probes.cards import make_card
 from bcprobe.probes.controls import CONTROLS, run_controls
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.latents import get_latent
-from bcprobe.probes.linear import ProbeScore, Question, ask, in_parallel, read, score
+from bcprobe.probes.linear import ProbeScore, Question, ask, in_parallel, one_thread, read, score
 from bcprobe.probes.report import Best, Draw, ProbeResult
 from bcprobe.probes.workers import gather_source
 from bcprobe.results import Score
@@ -73,7 +73,8 @@ def run(
     source = make_source(checkpoint, task, episodes, sites=sites, **options)
     activations = load_or_make(source, partial(gather_source, progress=progress))
     chosen = tuple(dict.fromkeys(source.sites if sites is None else sites))
-    result = analyse(activations, latent, source, chosen, str(checkpoint))
+    with one_thread():
+        result = analyse(activations, latent, source, chosen, str(checkpoint))
     if out is not None:
         result.write(out, draw)
     return result
