@@ -94,6 +94,18 @@ def nine_nano_soft() -> Experiment:
     )
 
 
+def nine_nano_long() -> Experiment:
+    """`nine_nano_soft` carried on from its last weights, from a gentler rate."""
+    return replace(
+        nine_nano_soft(),
+        name="nine-nano-long",
+        data=replace(nine_nano_soft().data, seed=2),
+        frames=3 << 17,
+        lr=7e-4,
+        start_from="nine-nano-soft",
+    )
+
+
 def tiny() -> Experiment:
     """A few seconds of one core, to try the machinery with; learns next to nothing."""
     return Experiment(
@@ -119,6 +131,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "nine-nano": nine_nano,
     "nine-nano-from-dots": nine_nano_from_dots,
     "nine-nano-soft": nine_nano_soft,
+    "nine-nano-long": nine_nano_long,
     "tiny": tiny,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Screens
 from bcprobe.gui.packing import pack, shifted
 from bcprobe.training.groups import Recording
-from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
+from bcprobe.types import ACTIONS, SCREEN_HEIGHT, SCREEN_WIDTH
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Batch:
     ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
     [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
     `bcprobe.types.ACTIONS`; ``right`` bool, the click is a placement that stands unmistaken;
-    ``valid`` bool, the frame counts. ``heat`` float32 [row, frame, 360, 480] is the distribution
-    to learn where it is known, the click alone elsewhere; None if it is known nowhere.
+    ``valid`` bool, the frame counts; ``weight`` float32, how much in the loss. ``heat`` float32
+    [row, frame, 360, 480] is the distribution to learn where it is known, the click alone
+    elsewhere; None if it is known nowhere.
     """
 
     frames: Tensor
@@ -38,13 +39,13 @@ class Batch:
     actions: Tensor
     right: Tensor
     valid: Tensor
+    weight: Tensor
     heat: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device; itself where it is there already."""
-        names = ("frames", "previous", "targets", "segments", "actions", "right", "valid")
-        heat = None if self.heat is None else self.heat.to(device)
-        return replace(self, heat=heat, **{name: getattr(self, name).to(device) for name in names})
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in held.items() if v is not None})
 
 
 def frame_buffer(
@@ -60,10 +61,18 @@ def frame_buffer(
 
 
 class Tape:
-    """Recordings laid end to end, from which batches are filled."""
+    """Recordings laid end to end, from which batches are filled.
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
+    ``weights`` [action] is how much each kind of click counts in the loss (default: all alike).
+    Where an annotator's distribution is to be learned they weigh its parts: the loss is the mean
+    of the weighted loss over the clicks it may make.
+    """
+
+    def __init__(
+        self, recordings: Sequence[Recording], weights: NDArray[np.float64] | None = None
+    ) -> None:
         self.recordings = recordings
+        self.weights = np.ones(len(ACTIONS)) if weights is None else weights
         self._screens: Screens | None = None
         self.starts = np.cumsum([0, *(len(made) for made in recordings)])
         self.previous = np.concatenate([made.previous for made in recordings])
@@ -100,8 +109,19 @@ class Tape:
             actions=torch.from_numpy(self.actions[index]),
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
+            weight=self.weight(index),
             heat=self.heat(index) if any(made.aims for made in self.recordings) else None,
         )
+
+    def weight(self, index: NDArray[np.int64]) -> Tensor:
+        """How much frames [row, frame] count in the loss: float32 [row, frame]."""
+        weight = self.weights[self.actions[index]].astype(np.float32)
+        segments = self.segments(index)
+        for place in np.ndindex(*index.shape):
+            aims = self.recordings[segment := int(segments[place])].aims
+            if aims is not None:
+                weight[place] = aims.weight(int(index[place] - self.starts[segment]), self.weights)
+        return torch.from_numpy(weight)
 
     def heat(self, index: NDArray[np.int64]) -> Tensor:
         """What to learn at frames [row, frame]: float32 [row, frame, 360, 480], sums to 1."""
@@ -114,7 +134,8 @@ class Tape:
                 x, y = self.clicks[index[place]]
                 heat[place][y, x] = 1.0
             else:
-                heat[place] = made.aims.heat_map(int(index[place] - self.starts[segment]))
+                frame = int(index[place] - self.starts[segment])
+                heat[place] = made.aims.heat_map(frame, self.weights)
         return torch.from_numpy(heat)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.layouts import LAYOUTS
 from bcprobe.model.config import ClickTransformerConfig
@@ -23,7 +26,8 @@ class Experiment:
     holds ``rows`` rows of ``row_length`` consecutive frames. The learning rate rises over
     ``warmup`` frames, then falls along a cosine to ``final_lr`` times ``lr``; ``muon_lr``
     is that of hidden matrices when ``optimizer`` is ``muon``. ``action_weights`` weighs the
-    loss of some actions (others 1); reported losses are never weighted. A step is saved
+    loss of some actions (others 1); reported losses are never weighted, but that of training on
+    whole distributions (``data.soft``) is to the weighted one. A step is saved
     whenever the frames seen pass a power of two from ``first_save`` on. ``start_from`` is the
     checkpoint of the same shape whose weights the run starts from; empty: random ones.
     """
@@ -55,12 +59,20 @@ class Experiment:
             check_name("difficulty", self.data.difficulty, get_task(task).settings)
         for layout in self.data.layouts:
             check_name("layout", layout, LAYOUTS)
-        for action, _ in self.action_weights:
+        for action, weight in self.action_weights:
             check_name("action", action, ACTIONS)
+            if not weight > 0:
+                raise InputError(f"the weight of action '{action}' is {weight}, not above 0")
         if self.frames < self.batch_frames:
             raise InputError(
                 f"frames is {self.frames}; one batch of '{self.name}' has {self.batch_frames}"
             )
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each kind of click counts in the loss: float64 [action]."""
+        weights = dict(self.action_weights)
+        return np.array([weights.get(action, 1.0) for action in ACTIONS])
 
     @property
     def batch_frames(self) -> int:

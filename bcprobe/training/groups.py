@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators.clicks import Target, mixture
+from bcprobe.annotators.clicks import Press, Target, mixture
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import MAX_STEPS, generate
@@ -18,6 +18,7 @@ from bcprobe.errors import InputError
 from bcprobe.gui.display import DisplayList
 from bcprobe.gui.layouts import Arrangement
 from bcprobe.rng import generator, split_seed
+from bcprobe.tasks.base import Task
 from bcprobe.types import ACTIONS, Episode
 
 #: World seeds a data seed has to itself, and the data seeds a split has room for.
@@ -112,15 +113,47 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
 
 @dataclass(frozen=True, eq=False)
 class Aims:
-    """What an annotator may do at each frame: probabilities and targets, on one arrangement."""
+    """What an annotator may do at each frame: probabilities and targets, on one arrangement.
+
+    ``names`` are the buttons, ``actions`` the kind of each (index in `bcprobe.types.ACTIONS`).
+    """
 
     options: tuple[tuple[tuple[float, Target], ...], ...]
     arrangement: Arrangement
     names: tuple[str, ...]
+    actions: tuple[int, ...]
 
-    def heat_map(self, frame: int) -> NDArray[np.float64]:
-        """Probability of each pixel: float64 [360, 480], sums to 1."""
-        return mixture(self.options[frame], self.arrangement, self.names).heat_map()
+    def action(self, target: Target) -> int:
+        """Kind of a click on a target: index in `bcprobe.types.ACTIONS`."""
+        if isinstance(target, Press):
+            return self.actions[self.names.index(target.button)]
+        return ACTIONS.index("place")
+
+    def weight(self, frame: int, weights: NDArray[np.float64]) -> float:
+        """Expected weight of the click made, from weights of each action [action]."""
+        return sum(chance * weights[self.action(target)] for chance, target in self.options[frame])
+
+    def heat_map(
+        self, frame: int, weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Probability of each pixel: float64 [360, 480], sums to 1.
+
+        With ``weights`` of each action [action], of clicks that were kept in proportion to them.
+        """
+        options = self.options[frame]
+        if weights is not None:
+            whole = self.weight(frame, weights)
+            options = tuple((p * weights[self.action(aim)] / whole, aim) for p, aim in options)
+        return mixture(options, self.arrangement, self.names).heat_map()
+
+
+def aims_of(
+    options: Sequence[tuple[tuple[float, Target], ...]], annotator: Annotator, task: Task
+) -> Aims:
+    """Aims of an annotator of a task, frame by frame."""
+    kinds = {button.name: ACTIONS.index(button.action) for button in task.buttons}
+    names = tuple(annotator.names)
+    return Aims(tuple(options), annotator.arrangement, names, tuple(kinds[n] for n in names))
 
 
 @dataclass(frozen=True)
@@ -189,19 +222,21 @@ class _Aiming:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.annotator: Annotator | None = None
+        self.task: Task | None = None
         self.options: list[tuple[tuple[float, Target], ...]] = []
 
     def watch(self, simulator: Simulator) -> None:
         """See a frame and act as the annotator is about to."""
         self.annotator = self.annotator or annotator_before(simulator, self.seed)
+        self.task = simulator.task
         self.options.append(self.annotator.aims(simulator.state))
         self.annotator.act(simulator.state)
 
     def found(self) -> Aims | None:
         """All frames' aims; None if nothing was watched."""
-        if self.annotator is None:
+        if self.annotator is None or self.task is None:
             return None
-        return Aims(tuple(self.options), self.annotator.arrangement, tuple(self.annotator.names))
+        return aims_of(self.options, self.annotator, self.task)
 
 
 def _columns(

@@ -123,6 +123,7 @@ def _loop(
         "start": run.position,
         "device": run.device,
         "share": run.processes.rows(rows),
+        "weights": run.experiment.weights,
     }
     with Stream(data, rows, length, **options) as stream:
         keeper.look()

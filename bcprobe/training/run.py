@@ -63,7 +63,6 @@ class Run:
         self.model = ClickTransformer(experiment.model).to(device)
         self.forward = Forward(self.model, processes)
         self.optimizers = make_optimizers(self.model, experiment)
-        self.weights = action_weights(experiment).to(device)
         self.step = self.frames = 0
         self.seconds = 0.0
         self.position = Position()
@@ -127,7 +126,7 @@ class Run:
 
     def _backward(self, batch: Batch) -> Tensor:
         """NLL of each frame [row, frame], after the gradients of its weighted mean."""
-        weight = self.weights[batch.actions.to(self.device).long()] * batch.valid.to(self.device)
+        weight = batch.weight.to(self.device) * batch.valid.to(self.device)
         total, own = weight.sum() / self.processes.count, self.processes.rows(len(weight))
         found: list[Tensor] = []
         for part in parts(batch, own, self.accumulation, self.device):
@@ -193,12 +192,6 @@ class Run:
         self.step, self.frames = values["step"], values["frames"]
         self.seconds = values["seconds"]
         self.position = Position(*values["position"])
-
-
-def action_weights(experiment: Experiment) -> Tensor:
-    """Weight of each kind of action in the loss: float [action]."""
-    weights = dict(experiment.action_weights)
-    return torch.tensor([weights.get(action, 1.0) for action in ACTIONS])
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -11,7 +11,9 @@ from multiprocessing import connection, get_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.errors import InputError
@@ -45,7 +47,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
     but one has been asked for; keep no views. Memory holds one group in use, one group a
     worker, and `BUFFERS` batches. Frames of the rows ``share`` (default: all) are composed on
     ``device``, the rest of a batch lies on the CPU; frames for a GPU never exist on the host.
-    ``waited`` counts the seconds spent waiting for data.
+    ``weights`` are those of `Tape`. ``waited`` counts the seconds spent waiting for data.
 
     Raises `StreamError` within seconds if a worker dies.
     """
@@ -61,9 +63,11 @@ class Stream(Iterator[tuple[Batch, Position]]):
         pinned: bool = False,
         device: torch.device | str = "cpu",
         share: slice = slice(None),
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.data, self.rows, self.row_length, self.start = data, rows, row_length, start
         self.share, shown = share, len(range(rows)[share])
+        self.weights = weights
         self.waited = 0.0
         self._free: queue.Queue[Tensor] = queue.Queue()
         for _ in range(BUFFERS):
@@ -127,7 +131,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
         """Make a group's batches from number ``first`` on; false if told to stop."""
         lengths = [len(made) for made in recordings]
         batches = deal(self.data, group, lengths, self.rows, self.row_length)
-        tape = Tape(recordings)
+        tape = Tape(recordings, self.weights)
         for number in range(first, len(batches)):
             buffer = self._empty_buffer()
             if buffer is None:

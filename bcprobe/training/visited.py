@@ -12,15 +12,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from bcprobe.annotators.clicks import Press, Target
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import replay
-from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.store import read_episodes
 from bcprobe.errors import InputError
-from bcprobe.training.groups import Aims, DataConfig, Recording
-from bcprobe.types import ACTIONS, Episode
+from bcprobe.tasks import get_task
+from bcprobe.training.groups import DataConfig, Recording, aims_of
+from bcprobe.types import Episode
 
 
 def visited_group(data: DataConfig, group: int) -> Iterator[Recording]:
@@ -47,30 +46,23 @@ def relabelled(episode: Episode) -> Recording:
     that of its likeliest aim.
     """
     annotator: Annotator | None = None
-    displays, options, actions = [], [], []
+    displays, options = [], []
     images = np.empty((0, 0, 0, 3), dtype=np.uint8)
     for simulator, step in replay(episode):
         annotator = annotator or annotator_before(simulator, episode.annotator_seed)
         images = simulator.images
         displays.append(simulator.display())
         options.append(annotator.aims(simulator.state))
-        actions.append(_action(options[-1], simulator))
         annotator.watch(simulator.state, step.click)
     if annotator is None:
         raise InputError("an episode without a click has nothing to learn from")
+    aims = aims_of(options, annotator, get_task(episode.task))
+    likeliest = [max(frame, key=lambda option: option[0])[1] for frame in options]
     return Recording(
         images=images,
         displays=tuple(displays),
         clicks=np.array([step.click for step in episode.steps], dtype=np.int64),
-        actions=np.array(actions, dtype=np.int8),
+        actions=np.array([aims.action(aim) for aim in likeliest], dtype=np.int8),
         right=np.zeros(len(episode), dtype=bool),
-        aims=Aims(tuple(options), annotator.arrangement, tuple(annotator.names)),
+        aims=aims,
     )
-
-
-def _action(options: tuple[tuple[float, Target], ...], simulator: Simulator) -> int:
-    target = max(options, key=lambda option: option[0])[1]
-    if not isinstance(target, Press):
-        return ACTIONS.index("place")
-    names = [button.name for button in simulator.task.buttons]
-    return ACTIONS.index(simulator.task.buttons[names.index(target.button)].action)

@@ -164,9 +164,10 @@ def test_weights_on_actions_change_what_is_learned_but_not_the_reported_loss(
 ) -> None:
     weighted = replace(quick, action_weights=(("navigate", 5.0),))
     runs = [Run(experiment, torch.device("cpu")) for experiment in (quick, weighted)]
-    with Stream(quick.data, quick.rows, quick.row_length) as stream:
-        batch, after = next(stream)
-        for run in runs:
+    for run in runs:
+        weights = run.experiment.weights
+        with Stream(quick.data, quick.rows, quick.row_length, weights=weights) as stream:
+            batch, after = next(stream)
             run.learn(batch, after, 0.0)
     plain, heavy = (run.training.frame().iloc[0] for run in runs)
     assert plain["loss"] == heavy["loss"]

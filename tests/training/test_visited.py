@@ -91,6 +91,27 @@ def test_a_tape_of_both_kinds_has_a_heat_map_for_every_frame() -> None:
     assert Tape([plain]).fill(index[:, :2], frame_buffer(1, 2)).heat is None
 
 
+def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
+    made = next(make_group(DataConfig(episodes=1, soft=True), 0))
+    heavy = replace(tiny(), action_weights=(("undo", 5.0),)).weights
+    index = np.arange(len(made))[None]
+    plain, weighed = (
+        Tape([made], w).fill(index, frame_buffer(*index.shape)) for w in (None, heavy)
+    )
+    assert plain.heat is not None
+    assert weighed.heat is not None
+    assert made.aims is not None
+    undo = made.aims.arrangement.buttons[made.aims.names.index("Undo")]
+    counted = np.ones((360, 480))
+    counted[undo.y : undo.y + undo.height, undo.x : undo.x + undo.width] = 5.0
+    expected = plain.heat.numpy() * counted
+    np.testing.assert_allclose(
+        weighed.heat.numpy() * weighed.weight.numpy()[..., None, None], expected, atol=1e-6
+    )
+    assert 1.0 < weighed.weight.max() <= 5.0
+    assert plain.weight.numpy() == pytest.approx(1.0)
+
+
 def test_limited_worlds_come_again() -> None:
     data = DataConfig(episodes=4, worlds=3)
     first, second, third = (group_keys(data, number) for number in range(3))
