@@ -93,7 +93,7 @@ def test_a_tape_of_both_kinds_has_a_heat_map_for_every_frame() -> None:
 
 def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
     made = next(make_group(DataConfig(episodes=1, soft=True), 0))
-    heavy = replace(tiny(), action_weights=(("undo", 5.0),)).weights
+    heavy = replace(tiny(), action_weights=(("done", 5.0),)).weights
     index = np.arange(len(made))[None]
     plain, weighed = (
         Tape([made], w).fill(index, frame_buffer(*index.shape)) for w in (None, heavy)
@@ -101,9 +101,9 @@ def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
     assert plain.heat is not None
     assert weighed.heat is not None
     assert made.aims is not None
-    undo = made.aims.arrangement.buttons[made.aims.names.index("Undo")]
+    done = made.aims.arrangement.buttons[made.aims.names.index("Done")]
     counted = np.ones((360, 480))
-    counted[undo.y : undo.y + undo.height, undo.x : undo.x + undo.width] = 5.0
+    counted[done.y : done.y + done.height, done.x : done.x + done.width] = 5.0
     expected = plain.heat.numpy() * counted
     np.testing.assert_allclose(
         weighed.heat.numpy() * weighed.weight.numpy()[..., None, None], expected, atol=1e-6
