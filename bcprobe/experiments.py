@@ -100,7 +100,7 @@ def nine_nano_long() -> Experiment:
         nine_nano_soft(),
         name="nine-nano-long",
         data=replace(nine_nano_soft().data, seed=2),
-        frames=3 << 17,
+        frames=3 << 15,
         lr=7e-4,
         start_from="nine-nano-soft",
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +70,10 @@ class Patch:
         i, j = (int(np.searchsorted(np.cumsum(p), rng.random())) for p in (self.px, self.py))
         return Click(self.x + min(i, len(self.px) - 1), self.y + min(j, len(self.py) - 1))
 
-    def add_to(self, heat: NDArray[np.float64], weight: float) -> None:
+    def add_to(self, heat: NDArray[np.floating[Any]], weight: float) -> None:
         """Add the weighted probabilities to a heat map [360, 480]."""
         window = heat[self.y : self.y + len(self.py), self.x : self.x + len(self.px)]
-        window += weight * np.outer(self.py, self.px)
+        window += weight * self.py[:, None] * self.px
 
 
 @lru_cache(maxsize=1024)
@@ -152,6 +153,17 @@ def mixture(
 ) -> ScreenDistribution:
     """Distribution of the click when each target is aimed at with its probability."""
     heat = np.zeros((SCREEN_HEIGHT, SCREEN_WIDTH))
+    add_mixture(heat, targets, arrangement, names)
+    return ScreenDistribution(heat)
+
+
+def add_mixture(
+    heat: NDArray[np.floating[Any]],
+    targets: Sequence[tuple[float, Target]],
+    arrangement: Arrangement,
+    names: Sequence[str],
+) -> None:
+    """Add what `mixture` gives to a heat map [360, 480]."""
     for probability, target in targets:
         if isinstance(target, Press):
             patch = button_patch(arrangement.buttons[names.index(target.button)])
@@ -159,7 +171,14 @@ def mixture(
         elif isinstance(target, Point):
             point_patch(target, arrangement.canvas).add_to(heat, probability)
         else:
-            share = probability / len(target.corners)
-            for tile in range(len(target.corners)):
-                region_patch(target, tile, arrangement.canvas).add_to(heat, share)
-    return ScreenDistribution(heat)
+            _add_region(heat, target, probability, arrangement.canvas)
+
+
+def _add_region(
+    heat: NDArray[np.floating[Any]], region: Region, weight: float, canvas: Rect
+) -> None:
+    """Add a region's tiles, which may overlap."""
+    side = np.arange(region.side)
+    x, y = region.corners.T + np.array([[canvas.x], [canvas.y]])
+    rows, columns = (y[:, None] + side)[:, :, None], (x[:, None] + side)[:, None, :]
+    np.add.at(heat, (rows, columns), weight / (len(region.corners) * region.side**2))

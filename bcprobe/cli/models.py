@@ -41,6 +41,9 @@ def train(
     accumulation: Annotated[
         int | None, typer.Option(help="Parts of a step, one after another; more need less memory.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of matrix products: bf16, fp32, or auto: the faster here.")
+    ] = "auto",
     log: Annotated[str, typer.Option(help="none, tensorboard or wandb.")] = "none",
     seed: Annotated[int | None, typer.Option(help="Seed of data and weights.", min=0)] = None,
     json_: Json = False,
@@ -72,6 +75,7 @@ def train(
         threads=threads,
         accumulation=accumulation,
         log=log,
+        precision=precision,
     )
     if not launched_as_main():
         return None

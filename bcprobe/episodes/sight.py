@@ -23,7 +23,7 @@ class Sight:
     """Patch tokens of screens, found by world and state.
 
     ``encode`` takes frames uint8 [n, 3, 360, 480] to tokens [n, patch, d_model], as a model's
-    ``encoder.patches`` does. All who look at the same worlds (`Simulator.again`) share it.
+    ``encoder.see`` does. All who look at the same worlds (`Simulator.again`) share it.
     """
 
     def __init__(

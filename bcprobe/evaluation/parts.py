@@ -189,7 +189,7 @@ def evaluate_task(model: ClickTransformer, plan: Plan, say: Say) -> Found:
         plan,
         [open_world(plan.task, seed, **plan.shown) for seed in seeds],
         [generate(plan.task, seed, max_steps=plan.max_steps, **plan.shown) for seed in seeds],
-        Sight(model.encoder.patches, model.device),
+        Sight(model.encoder.see, model.device),
     )
     rows: list[Row] = []
     for name in plan.sections:

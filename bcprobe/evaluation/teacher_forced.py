@@ -96,7 +96,7 @@ class ModelPredictor:
             raise ValueError(f"history '{history}' is none of {HISTORIES}")
         self.model, self.history = model.eval(), history
         self.rng = generator("scrambled history") if rng is None else rng
-        self.sight = sight or Sight(model.encoder.patches, model.device)
+        self.sight = sight or Sight(model.encoder.see, model.device)
 
     def predict(self, tape: Tape) -> Answers:
         """Predictions for every frame, a piece of the tape at a time."""

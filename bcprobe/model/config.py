@@ -9,7 +9,7 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 SCHEMA_VERSION = 1
-HEADS = ("pointer", "independent")
+HEADS = ("pointer", "fine_pointer", "independent")
 ENCODERS = ("patch", "dinov2")
 
 
@@ -19,7 +19,8 @@ class ClickTransformerConfig:
 
     ``stem`` lists the non-overlapping convolutions from pixels to patch tokens as ``(width,
     height, channels)``: the kernel sizes multiply to the patch size, and the last stage has
-    ``d_model`` channels. ``context`` is the number of frames a frame attends to, itself
+    ``d_model`` channels. The ``fine_pointer`` head also reads the last stage but one: the
+    *cells* that make up a patch. ``context`` is the number of frames a frame attends to, itself
     included. A frame's tokens are its patches row by row, the previous click, the
     registers, and last [cls].
 
@@ -59,6 +60,10 @@ class ClickTransformerConfig:
             raise InputError(f"model config: patches of {self.patch} px do not tile the screen")
         if self.stem[-1][2] != self.d_model:
             raise InputError(f"model config: the stem must end in {self.d_model} channels")
+        if self.head == "fine_pointer" and self.encoder != "patch":
+            raise InputError("model config: head fine_pointer needs the patch encoder; use pointer")
+        if self.head == "fine_pointer" and len(self.stem) < 3:
+            raise InputError("model config: head fine_pointer needs a stem of three stages or more")
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -72,6 +77,16 @@ class ClickTransformerConfig:
     def grid(self) -> tuple[int, int]:
         """Columns and rows of patches."""
         return SCREEN_WIDTH // self.patch[0], SCREEN_HEIGHT // self.patch[1]
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Columns and rows of cells into which the head divides a patch."""
+        return self.stem[-1][:2] if self.head == "fine_pointer" else (1, 1)
+
+    @property
+    def cell_channels(self) -> int:
+        """Features of a cell that the head reads beside its patch's token."""
+        return self.stem[-2][2] if self.head == "fine_pointer" else 0
 
     @property
     def n_patches(self) -> int:

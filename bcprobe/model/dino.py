@@ -41,8 +41,8 @@ class DinoEncoder(nn.Module):
         self.backbone.eval()
         return self
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480], and no cells."""
         (columns, rows), side = self.grid, self.backbone.config.patch_size * POOL
         mean, deviation = (
             torch.tensor(values, device=frames.device)[:, None, None]
@@ -54,7 +54,8 @@ class DinoEncoder(nn.Module):
             x = self.backbone(x).last_hidden_state[:, -rows * columns * POOL**2 :]
             x = x.mT.unflatten(2, (rows * POOL, columns * POOL))  # (n, width, rows, columns)
             x = F.avg_pool2d(x, POOL).flatten(2).mT  # (n, patch, width)
-        return self.project(x) + self.position
+        tokens = self.project(x) + self.position
+        return tokens, tokens[..., :0]
 
 
 def load_backbone(name: str) -> Any:

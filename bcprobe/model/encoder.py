@@ -40,15 +40,21 @@ class PatchEncoder(nn.Module):
         columns, rows = config.grid
         self.position = nn.Parameter(0.02 * torch.randn(rows * columns, config.d_model))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480]."""
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [n, patch, d_model] of uint8 frames [n, 3, 360, 480], and their cells.
+
+        Those are the features of the last stage but one, a patch's row by row:
+        [n, patch, cell * channel].
+        """
         sizes = [(width, height) for width, height, _ in self.config.stem]
         first, second = (cast(nn.Linear, stage) for stage in list(self.stages)[:2])
         weight, bias = first.weight / SCALE, first.bias - first.weight.sum(1)  # pixels / 64 - 1
         x = _PixelStages.apply(frames, weight, bias, second.weight, second.bias, *sizes[:2])
+        cells = x[..., :0]
         for number in range(2, len(sizes)):
-            x = self.stages[number](_blocks(x.relu(), *sizes[number]))
-        return x.flatten(1, 2) + self.position  # (n, patch, d_model)
+            cells = _blocks(x.relu(), *sizes[number])  # (n, rows, columns, cell * channel)
+            x = self.stages[number](cells)
+        return x.flatten(1, 2) + self.position, cells.flatten(1, 2)
 
 
 class _PixelStages(torch.autograd.Function):
@@ -163,19 +169,38 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
+        self.n_cells = math.prod(config.split) if config.cell_channels else 0
         self.patches = DinoEncoder(config) if config.encoder == "dinov2" else PatchEncoder(config)
         self.click = ClickEncoder(config.d_model)
         self.extra = nn.Parameter(0.02 * torch.randn(config.n_registers + 1, config.d_model))
 
-    def forward(self, frames: Tensor, previous: Tensor) -> Tensor:
+    def see(self, frames: Tensor) -> Tensor:
+        """What is made of uint8 frames [n, 3, 360, 480], to be kept: [n, patch, width].
+
+        A patch's token, d_model wide, and after it the features of its cells if the head reads
+        them.
+        """
+        return torch.cat(self._look(frames), dim=-1)
+
+    def forward(self, frames: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [batch, frame, token, d_model] of frames uint8 [batch, frame, 3, 360, 480].
 
-        Frames whose ``patches`` are at hand may be given as these: [batch, frame, patch, d_model].
+        Second are the cells the head reads: [batch, frame, patch, cell, channel], none of no
+        channel if it reads none. Frames seen before may be given as what `see` made of them.
         """
         batch, count = frames.shape[:2]
-        patches = frames
-        if not frames.is_floating_point():
-            patches = self.patches(frames.flatten(0, 1)).unflatten(0, (batch, count))
+        if frames.is_floating_point():
+            width = self.extra.shape[-1]
+            patches, cells = frames.split([width, frames.shape[-1] - width], dim=-1)
+        else:
+            seen = self._look(frames.flatten(0, 1))
+            patches, cells = (part.unflatten(0, (batch, count)) for part in seen)
         click = self.click(previous)[:, :, None]  # (batch, frame, 1, d_model)
         extra = self.extra.expand(batch, count, -1, -1)
-        return torch.cat([patches, click, extra], dim=2)
+        tokens = torch.cat([patches, click, extra], dim=2)
+        return tokens, cells.unflatten(-1, (max(1, self.n_cells), -1))
+
+    def _look(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [n, patch, d_model] and their cells [n, patch, cell * channel]."""
+        tokens, cells = self.patches(frames)
+        return tokens, cells if self.n_cells else cells[..., :0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -34,7 +35,7 @@ class ClickDistribution(Protocol):
         """The click (x, y) of a model that always takes the likeliest: int64 [batch, frame, 2].
 
         Each factor's mode in turn, the limit of `sample` as the temperature falls to 0. For
-        the pointer that is the likeliest cell, then the likeliest offset in it. The single
+        the pointer that is the likeliest patch, then the likeliest place in it. The single
         likeliest pixel would favour what is aimed at sharply (a dot) over what is aimed at
         broadly (a button) although the button is the likelier decision.
         """
@@ -68,96 +69,146 @@ def _pick(log_probs: Tensor, temperature: float, generator: torch.Generator | No
 
 
 class PointerClicks:
-    """A cell of the patch grid, then the offset inside it, x and y apart.
+    """A patch of the grid, a cell of the patch, then the offset inside the cell, x and y apart.
 
-    ``cells`` [batch, frame, cell] are log-probabilities; ``hidden`` [batch, frame, cell,
-    d_model] is what the head reads each cell's offsets from.
+    ``patches`` [batch, frame, patch] and ``inner`` [batch, frame, patch, cell], given the patch,
+    are log-probabilities; ``hidden`` [batch, frame, patch, cell, d_model] is what the head reads
+    each cell's offsets from.
     """
 
-    def __init__(self, head: PointerHead, cells: Tensor, hidden: Tensor) -> None:
-        self.head, self.cells, self.hidden = head, cells, hidden
+    def __init__(self, head: PointerHead, patches: Tensor, inner: Tensor, hidden: Tensor) -> None:
+        self.head, self.patches, self.inner, self.hidden = head, patches, inner, hidden
 
     def click_log_prob(self, xy: Tensor) -> Tensor:
         """See `ClickDistribution`."""
         check_clicks(xy)
-        (width, height), columns = self.head.patch, self.head.columns
-        cell = (xy[..., 1] // height) * columns + xy[..., 0] // width  # (batch, frame)
-        dx, dy = self._offsets_of(cell)
-        inside = torch.stack([xy[..., 0] % width, xy[..., 1] % height], dim=-1)
+        (width, height), (across, down), columns = (
+            self.head.cell,
+            self.head.split,
+            self.head.columns,
+        )
+        column, row = xy[..., 0] // width, xy[..., 1] // height  # of cells
+        patch = row // down * columns + column // across
+        cell = row % down * across + column % across
+        inner, dx, dy = self._inside(patch, cell)
         return (
-            self.cells.gather(-1, cell[..., None]).squeeze(-1)
-            + dx.gather(-1, inside[..., :1]).squeeze(-1)
-            + dy.gather(-1, inside[..., 1:]).squeeze(-1)
+            _at(self.patches, patch)
+            + _at(inner, cell)
+            + _at(dx, xy[..., 0] % width)
+            + _at(dy, xy[..., 1] % height)
         )
 
     def cross_entropy(self, heat: Tensor) -> Tensor:
         """See `ClickDistribution`."""
-        width, height = self.head.patch
-        blocks = heat.unflatten(-1, (-1, width)).unflatten(-3, (-1, height))
-        across = blocks.sum(3).flatten(2, 3)  # (b, t, cell, width)
-        down = blocks.sum(5).transpose(3, 4).flatten(2, 3)  # (b, t, cell, height)
+        (width, height), (across, down) = self.head.cell, self.head.split
+        blocks = heat.unflatten(-1, (-1, across, width)).unflatten(-4, (-1, down, height))
+        order = (0, 1, 2, 5, 3, 6, 4)  # b, t, row, column of patches, row, column of cells, px
+        x = blocks.sum(4).permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
+        y = blocks.sum(7).permute(*order).flatten(4, 5).flatten(2, 3)  # (b, t, patch, cell, px)
         dx, dy = self.head.offsets(self.hidden)
-        inside = (across * dx).sum((-1, -2)) + (down * dy).sum((-1, -2))
-        return -(across.sum(-1) * self.cells).sum(-1) - inside
+        inside = (x * dx).sum((-1, -2, -3)) + (y * dy).sum((-1, -2, -3))
+        cells = x.sum(-1)  # (b, t, patch, cell)
+        chosen = (cells * (self.patches[..., None] + self.inner)).sum((-1, -2))
+        return -chosen - inside
 
     def argmax(self) -> Tensor:
         """See `ClickDistribution`."""
-        cell = self.cells.argmax(-1)  # (batch, frame)
-        dx, dy = self._offsets_of(cell)
-        return self._pixels(cell, dx.argmax(-1), dy.argmax(-1))
+        return self._choose(lambda log_probs: log_probs.argmax(-1))
 
     def sample(self, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """See `ClickDistribution`."""
         if temperature == 0:
             return self.argmax()
-        cell = _pick(self.cells, temperature, generator)  # (batch, frame)
-        dx, dy = self._offsets_of(cell)
-        x, y = (_pick(part, temperature, generator) for part in (dx, dy))
-        return self._pixels(cell, x, y)
+        return self._choose(lambda log_probs: _pick(log_probs, temperature, generator))
 
     def heat_map(self) -> Tensor:
         """See `ClickDistribution`."""
+        (across, down), columns = self.head.split, self.head.columns
         dx, dy = self.head.offsets(self.hidden)
         inside = dy.exp()[..., :, None] * dx.exp()[..., None, :]  # (.., cell, height, width)
-        heat = self.cells.exp()[..., None, None] * inside
-        heat = heat.unflatten(2, (-1, self.head.columns))  # (b, t, rows, columns, height, width)
-        return heat.transpose(3, 4).flatten(4, 5).flatten(2, 3)  # (b, t, 360, 480)
+        chance = (self.patches[..., None] + self.inner).exp()
+        heat = chance[..., None, None] * inside
+        heat = heat.unflatten(3, (down, across)).unflatten(2, (-1, columns))
+        heat = heat.permute(0, 1, 2, 4, 6, 3, 5, 7)  # row, down, height, column, across, width
+        return heat.flatten(5, 7).flatten(2, 4)  # (b, t, 360, 480)
 
-    def _offsets_of(self, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the offsets in one cell a frame, ``cell`` int64 [batch, frame]."""
-        wide = cell[..., None, None].expand(*cell.shape, 1, self.hidden.shape[-1])
-        return self.head.offsets(self.hidden.gather(2, wide).squeeze(2))
+    def _choose(self, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """Pixels (x, y), each factor's index chosen in turn."""
+        patch = choose(self.patches)  # (batch, frame)
+        cell = choose(_along(self.inner, patch))
+        _, dx, dy = self._inside(patch, cell)
+        return self._pixels(patch, cell, choose(dx), choose(dy))
 
-    def _pixels(self, cell: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        width, height = self.head.patch
-        row, column = cell // self.head.columns, cell % self.head.columns
+    def _inside(self, patch: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of the cells of a ``patch`` and the offsets in a ``cell`` of it.
+
+        Both int64 [batch, frame].
+        """
+        hidden = _along(_along(self.hidden, patch), cell)
+        return (_along(self.inner, patch), *self.head.offsets(hidden))
+
+    def _pixels(self, patch: Tensor, cell: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        (width, height), (across, down) = self.head.cell, self.head.split
+        row, column = patch // self.head.columns, patch % self.head.columns
+        row, column = row * down + cell // across, column * across + cell % across
         return torch.stack([column * width + x, row * height + y], dim=-1)
 
 
+def _at(log_probs: Tensor, index: Tensor) -> Tensor:
+    """Entries of the last dimension, by ``index`` of the others' shape."""
+    return log_probs.gather(-1, index[..., None]).squeeze(-1)
+
+
+def _along(x: Tensor, index: Tensor) -> Tensor:
+    """Entries [batch, frame, ...] of ``x`` [batch, frame, n, ...], by index [batch, frame]."""
+    wide = index.view(*index.shape, *[1] * (x.ndim - 2)).expand(*index.shape, 1, *x.shape[3:])
+    return x.gather(2, wide).squeeze(2)
+
+
 class PointerHead(nn.Module):
-    """Points from [cls] at a patch token, then places the click inside that patch."""
+    """Points from [cls] at a patch token, then places the click inside that patch.
+
+    The *fine* pointer finds the place by way of the patch's cells, whose features it reads from
+    the encoder: after equal frames it places better (``benchmarks/recipes.md``).
+    """
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
-        self.patch, self.columns = config.patch, config.grid[0]
+        self.split, self.columns = config.split, config.grid[0]
+        self.cell = config.patch[0] // self.split[0], config.patch[1] // self.split[1]
         self.query = nn.Linear(config.d_model, config.d_model)
         self.key = nn.Linear(config.d_model, config.d_model, bias=False)
         self.from_patch = nn.Linear(config.d_model, config.d_model)
         self.from_cls = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.across = nn.Linear(config.d_model, self.patch[0])
-        self.down = nn.Linear(config.d_model, self.patch[1])
+        self.across = nn.Linear(config.d_model, self.cell[0])
+        self.down = nn.Linear(config.d_model, self.cell[1])
+        self.fine = bool(config.cell_channels)
+        if self.fine:
+            self.from_cell = nn.Linear(config.cell_channels, config.d_model, bias=False)
+            self.score = nn.Linear(config.d_model, 1, bias=False)
 
-    def forward(self, patches: Tensor, cls: Tensor) -> PointerClicks:
-        """Distribution from final patch tokens [b, t, patch, d] and final [cls] [b, t, d]."""
+    def forward(self, patches: Tensor, cls: Tensor, cells: Tensor) -> PointerClicks:
+        """Distribution from final patch tokens [b, t, patch, d] and final [cls] [b, t, d].
+
+        ``cells`` [b, t, patch, cell, channel] are the encoder's.
+        """
         query = self.query(cls) / math.sqrt(cls.shape[-1])
-        cells = torch.einsum("btpd,btd->btp", self.key(patches), query).log_softmax(-1)
-        hidden = self.from_patch(patches) + self.from_cls(cls)[:, :, None]
-        return PointerClicks(self, cells, hidden)
+        chosen = torch.einsum("btpd,btd->btp", self.key(patches), query).log_softmax(
+            -1, dtype=torch.float32
+        )
+        hidden = self.from_patch(patches) + self.from_cls(cls)[:, :, None]  # (b, t, patch, d)
+        hidden = hidden[..., None, :]
+        if not self.fine:
+            return PointerClicks(self, chosen, torch.zeros_like(chosen)[..., None], F.gelu(hidden))
+        hidden = F.gelu(hidden + self.from_cell(cells))  # (b, t, patch, cell, d)
+        inner = self.score(hidden).squeeze(-1).log_softmax(-1, dtype=torch.float32)
+        return PointerClicks(self, chosen, inner, hidden)
 
     def offsets(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the offsets: [..., patch width] and [..., patch height] px."""
-        hidden = F.gelu(hidden)
-        return self.across(hidden).log_softmax(-1), self.down(hidden).log_softmax(-1)
+        """Log-probabilities of the offsets: [..., cell width] and [..., cell height] px."""
+        return self.across(hidden).log_softmax(-1, dtype=torch.float32), self.down(
+            hidden
+        ).log_softmax(-1, dtype=torch.float32)
 
 
 class IndependentClicks:
@@ -202,11 +253,14 @@ class IndependentHead(nn.Module):
         self.across = nn.Linear(config.d_model, SCREEN_WIDTH)
         self.down = nn.Linear(config.d_model, SCREEN_HEIGHT)
 
-    def forward(self, patches: Tensor, cls: Tensor) -> IndependentClicks:
-        """Distribution from final [cls] [b, t, d]; the patch tokens are not read."""
-        return IndependentClicks(self.across(cls).log_softmax(-1), self.down(cls).log_softmax(-1))
+    def forward(self, patches: Tensor, cls: Tensor, cells: Tensor) -> IndependentClicks:
+        """Distribution from final [cls] [b, t, d]; patch tokens and cells are not read."""
+        return IndependentClicks(
+            self.across(cls).log_softmax(-1, dtype=torch.float32),
+            self.down(cls).log_softmax(-1, dtype=torch.float32),
+        )
 
 
 def make_head(config: ClickTransformerConfig) -> PointerHead | IndependentHead:
     """The head a config names."""
-    return PointerHead(config) if config.head == "pointer" else IndependentHead(config)
+    return IndependentHead(config) if config.head == "independent" else PointerHead(config)

@@ -95,7 +95,7 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
         super().__init__()
         self.config = config
         self.encoder = FrameEncoder(config)
-        self.hook_embed = HookPoint()
+        self.hook_embed, self.hook_cells = HookPoint(), HookPoint()
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_final = Norm(config.d_model)
         self.head = make_head(config)
@@ -130,29 +130,36 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     def forward(self, frames: Tensor, previous: Tensor, segments: Tensor | None = None) -> Clicks:
         """Distribution of the click after each frame.
 
-        ``frames`` uint8 [batch, frame, 3, 360, 480], or what ``encoder.patches`` made of them,
-        [batch, frame, patch, d_model]; ``previous`` int64 [batch, frame, 2], the click that led
+        ``frames`` uint8 [batch, frame, 3, 360, 480], or what ``encoder.see`` made of them,
+        [batch, frame, patch, width]; ``previous`` int64 [batch, frame, 2], the click that led
         to each frame in px, (-1, -1) for none; ``segments`` int64 [batch, frame] keeps several
         episodes in one row apart (default: one episode a row).
         """
         batch, count = frames.shape[:2]
         if segments is None:
             segments = torch.zeros(batch, count, dtype=torch.long, device=frames.device)
-        x = self.hook_embed(self.encoder(frames, previous).flatten(1, 2))  # (batch, pos, d)
+        x, cells = self._embed(frames, previous)
         table = rotary_table(torch.arange(count, device=x.device), self.config.d_head)
         window = make_window(segments, self.config.context, self.config.tokens_per_frame)
         for block in self.blocks:
             x = block(x, lambda attention, h: attention(h, table, window, segments))
-        return self.read(x)
+        return self.read(x, cells)
 
-    def read(self, residual: Tensor) -> Clicks:
+    def _embed(self, frames: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """First residual stream [batch, frame * token, d_model], and the cells the head reads."""
+        tokens, cells = self.encoder(frames, previous)
+        return self.hook_embed(tokens.flatten(1, 2)), self.hook_cells(cells)
+
+    def read(self, residual: Tensor, cells: Tensor) -> Clicks:
         """Distribution read from a residual stream [batch, frame * token, d_model].
 
-        From the last layer this is the model's answer; from an earlier one it is the *click
-        lens*, the final norm and head applied before their time.
+        ``cells`` [batch, frame, patch, cell, channel] is what stood at ``hook_cells``. From the
+        last layer this is the model's answer; from an earlier one it is the *click lens*, the
+        final norm and head applied before their time.
         """
         x = self.ln_final(residual).unflatten(1, (-1, self.config.tokens_per_frame))
-        return self.head(x[:, :, : self.config.n_patches], x[:, :, self.config.cls_index])
+        patches, cls = x[:, :, : self.config.n_patches], x[:, :, self.config.cls_index]
+        return self.head(patches, cls, cells)
 
     def start_cache(self) -> RingCache:
         """Empty cache for `step`."""
@@ -161,16 +168,16 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     def step(self, frames: Tensor, previous: Tensor, cache: RingCache) -> Clicks:
         """Distribution of the click after one more frame of each live episode.
 
-        ``frames`` uint8 [batch, 3, 360, 480] (or [batch, patch, d_model], see `forward`),
+        ``frames`` uint8 [batch, 3, 360, 480] (or [batch, patch, width], see `forward`),
         ``previous`` int64 [batch, 2]. Equal to the full pass over the whole episode; the cache
         moves on.
         """
-        x = self.hook_embed(self.encoder(frames[:, None], previous[:, None]).flatten(1, 2))
+        x, cells = self._embed(frames[:, None], previous[:, None])
         table = rotary_table(torch.tensor([cache.frames], device=x.device), self.config.d_head)
         for block, ring in zip(self.blocks, cache.layers, strict=True):
             x = block(x, lambda attention, h, ring=ring: attention.step(h, table, ring))
         cache.frames += 1
-        return self.read(x)
+        return self.read(x, cells)
 
     def run_with_cache(
         self, *inputs: Any, names_filter: Any = None, **options: Any

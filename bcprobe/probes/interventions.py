@@ -110,7 +110,7 @@ class Bench:
             for t in range(before.shape[1]):
                 model.step(_frames(before[:, t]), torch.from_numpy(clicks[:, t]), self.cache)
             after = (np.stack([pair.after[side] for pair in twins]) for side in (0, 1))
-            self.seen = [model.encoder.patches(_frames(shown)) for shown in after]
+            self.seen = [model.encoder.see(_frames(shown)) for shown in after]
 
     def look(self, side: int, site: str = "", edit: Edit | None = None) -> Tensor:
         """Click maps [pair, 360, 480] after the right (0) or wrong (1) placement.

@@ -44,7 +44,8 @@ class Attribution:
     ``start`` [row, column] is what the embedding adds, ``heads`` [layer, head, row, column],
     ``mlps`` [layer, row, column], ``biases`` [row, column] all b_O, the norm's b and c_p;
     together they are ``logits`` [row, column], the centred logits whose softmax is the
-    pointer's choice of a cell. What a head does through other tokens, other layers, the keys,
+    pointer's choice of a cell (of a patch, for the fine pointer). What a head does through other
+    tokens, other layers, the keys,
     or the place inside the cell is not counted.
     """
 
@@ -124,7 +125,8 @@ def look(episode: Episode, step: int, model: ClickTransformer) -> Decision:
 def _answers(model: ClickTransformer, kept: dict[str, Tensor]) -> tuple[Floats, Click]:
     """Click maps [site, 360, 480] read from every site, and the likeliest click of the last."""
     with torch.inference_mode():
-        clicks = model.read(torch.cat([kept[site] for site in residual_sites(model.config)]))
+        residuals = torch.cat([kept[site] for site in residual_sites(model.config)])
+        clicks = model.read(residuals, kept["hook_cells"].expand(len(residuals), -1, -1, -1, -1))
         choice = clicks.argmax()[-1, 0].tolist()
         return clicks.heat_map()[:, 0].cpu().numpy(), Click(*choice)
 
@@ -197,10 +199,11 @@ def _run(
         kept[hook.name] = x
 
     layers = range(model.config.n_layers)
-    hooks = [(f"blocks.{layer}.{name}", keep) for layer in layers for name in _KEPT]
+    names = [f"blocks.{layer}.{name}" for layer in layers for name in _KEPT]
+    hooks = [(name, keep) for name in (*names, "hook_cells")]
     with torch.inference_mode():
         pixels = torch.from_numpy(screens).permute(0, 3, 1, 2).to(model.device)
-        patches = model.encoder.patches(pixels)[:, None]  # (frame, 1, patch, d)
+        patches = model.encoder.see(pixels)[:, None]  # (frame, 1, patch, d)
         clicks = torch.from_numpy(previous)[:, None].to(model.device)
         cache = model.start_cache()
         for tokens, click in zip(patches[:-1], clicks[:-1], strict=True):

@@ -37,7 +37,7 @@ class Prompted:
 
     @torch.inference_mode()
     def _see(self, pixels: Tensor) -> Tensor:
-        return self.model.encoder.patches(pixels.to(self.model.device))
+        return self.model.encoder.see(pixels.to(self.model.device))
 
     @property
     def device(self) -> torch.device:

@@ -246,12 +246,21 @@ def _followed(tissue: Tissue, rng: np.random.Generator) -> _Followed | None:
     cells, gap = section_cells(tissue)
     for fibre in rng.permutation(fibres)[:12]:
         target = int(tissue.owner[fibre])
-        near = [middle(cells[z] == target, gap[z] / GAP_UNIT) for z in range(len(cells))]
-        centres = np.array([point for point in near if point is not None])
-        steps = np.hypot(*np.diff(centres, axis=0).T)
-        if len(centres) == len(cells) and steps.max() < 14:
+        centres = _middles(cells == target, gap)
+        if centres is not None and np.hypot(*np.diff(centres, axis=0).T).max() < 14:
             return cells, gap, target, centres
     return None
+
+
+def _middles(inside: NDArray[np.bool_], gap: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    """A cell's `middle` in each section [section, 2]; None if it has none in some section."""
+    points = []
+    for nodes, near in zip(inside, gap, strict=True):
+        point = middle(nodes, near / GAP_UNIT)
+        if point is None:
+            return None
+        points.append(point)
+    return np.array(points)
 
 
 def middle(

@@ -135,7 +135,7 @@ class Tape:
                 heat[place][y, x] = 1.0
             else:
                 frame = int(index[place] - self.starts[segment])
-                heat[place] = made.aims.heat_map(frame, self.weights)
+                made.aims.add_heat(heat[place], frame, self.weights)
         return torch.from_numpy(heat)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:

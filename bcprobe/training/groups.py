@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators.clicks import Press, Target, mixture
+from bcprobe.annotators.clicks import Press, Target, add_mixture
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import MAX_STEPS, generate
@@ -133,18 +133,17 @@ class Aims:
         """Expected weight of the click made, from weights of each action [action]."""
         return sum(chance * weights[self.action(target)] for chance, target in self.options[frame])
 
-    def heat_map(
-        self, frame: int, weights: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
-        """Probability of each pixel: float64 [360, 480], sums to 1.
+    def add_heat(
+        self, heat: NDArray[np.floating[Any]], frame: int, weights: NDArray[np.float64]
+    ) -> None:
+        """Add the probability of each pixel to ``heat`` [360, 480].
 
-        With ``weights`` of each action [action], of clicks that were kept in proportion to them.
+        The probability is of clicks that were kept in proportion to the ``weights`` [action] of
+        their kind.
         """
-        options = self.options[frame]
-        if weights is not None:
-            whole = self.weight(frame, weights)
-            options = tuple((p * weights[self.action(aim)] / whole, aim) for p, aim in options)
-        return mixture(options, self.arrangement, self.names).heat_map()
+        whole = self.weight(frame, weights)
+        options = [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
+        add_mixture(heat, options, self.arrangement, self.names)
 
 
 def aims_of(

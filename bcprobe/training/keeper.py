@@ -51,7 +51,7 @@ class Keeper:
         """Add a row to the validation table."""
         run = self.run
         run.note()
-        found = self.validation.measure(run.model) if self.validation else {}
+        found = self.validation.measure(run.model, run.precision) if self.validation else {}
         run.validation.append(
             {"step": run.step, "frames": run.frames, "seconds": run.seconds, **found}
         )

@@ -18,6 +18,7 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.keeper import Keeper, write_checkpoint
 from bcprobe.training.logs import Follower, check_log, open_log
 from bcprobe.training.memory import keep_freed_memory
+from bcprobe.training.precision import pick_precision
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.progress import Progress
 from bcprobe.training.run import Run
@@ -39,6 +40,7 @@ def train(
     progress: bool = True,
     accumulation: int | None = None,
     log: str = "none",
+    precision: str = "auto",
 ) -> Path:
     """Train to the end and return the folder of the final checkpoint.
 
@@ -46,7 +48,9 @@ def train(
     torch's number on the CPU (None: what it is, or what the run began with; others add floats
     up in another order). ``save_seconds`` is the time between two saved states.
     ``accumulation`` is the number of parts in which a step's rows are worked through (None: 1,
-    or what the run began with). ``log`` is one of `bcprobe.training.logs.LOGS`.
+    or what the run began with). ``precision`` is one of `bcprobe.training.precision.PRECISIONS`
+    (auto: what the run began with, or what is fastest here). ``log`` is one of
+    `bcprobe.training.logs.LOGS`.
 
     Started by ``accelerate launch``, the processes share each batch's rows; only the main one
     writes.
@@ -71,7 +75,7 @@ def train(
     processes = join_processes(on)
     check_parts(experiment.rows, processes.count, accumulation or 1)
     processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
-    run = _open_run(experiment, folder, on, processes, threads, accumulation)
+    run = _open_run(experiment, folder, on, processes, threads, accumulation, precision)
     if run.finished and (folder / "config.json").exists():
         return folder
     sends = open_log(log if processes.main else "none", folder, experiment.name)
@@ -93,6 +97,7 @@ def _open_run(
     processes: Processes,
     threads: int | None,
     accumulation: int | None,
+    precision: str,
 ) -> Run:
     """The run where it was left off, or a new one."""
     keep_freed_memory()
@@ -101,7 +106,13 @@ def _open_run(
     threads = threads or values.get("threads")
     if threads is not None:
         torch.set_num_threads(int(threads))
-    run = Run(experiment, device, processes, accumulation or values.get("accumulation", 1))
+    if precision == "auto":
+        precision = values.get("precision", precision)
+    parts, products = (
+        accumulation or values.get("accumulation", 1),
+        pick_precision(precision, device),
+    )
+    run = Run(experiment, device, processes, parts, products)
     if saved is not None:
         run.restore(saved)
     elif experiment.start_from:

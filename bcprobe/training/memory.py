@@ -7,6 +7,8 @@ import os
 
 #: Parameters of glibc's mallopt (malloc.h): freed memory returned, blocks mapped apart.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+#: The highest threshold there is; -1, the documented "never", left half of the faults.
+_NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
@@ -19,5 +21,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and os.environ.get("THP_MEM_ALLOC_ENABLE") == "1":
-        mallopt(_TRIM_THRESHOLD, -1)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
         mallopt(_MMAP_MAX, 0)

@@ -43,7 +43,7 @@ class Run:
 
     A step's batch is shared by ``processes``; each works through its rows in ``accumulation``
     equal parts, one after another, and steps once. Either number changes the order in which
-    floats are added, nothing else.
+    floats are added, nothing else. Matrix products run in ``precision``.
 
     ``frames`` and ``step`` count what has been learned from; ``position`` is where the
     stream goes on; ``seconds`` is the time trained so far, over all sittings.
@@ -55,13 +55,15 @@ class Run:
         device: torch.device,
         processes: Processes = Processes(),  # noqa: B008
         accumulation: int = 1,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         check_parts(experiment.rows, processes.count, accumulation)
         torch.manual_seed(experiment.model_seed)
         self.experiment, self.device = experiment, device
         self.processes, self.accumulation = processes, accumulation
+        self.precision = precision
         self.model = ClickTransformer(experiment.model).to(device)
-        self.forward = Forward(self.model, processes)
+        self.forward = Forward(self.model, processes, precision)
         self.optimizers = make_optimizers(self.model, experiment)
         self.step = self.frames = 0
         self.seconds = 0.0
@@ -176,6 +178,7 @@ class Run:
                 "position": list(self.position),
                 "threads": torch.get_num_threads(),
                 "accumulation": self.accumulation,
+                "precision": "bf16" if self.precision == torch.bfloat16 else "fp32",
                 "torch": torch.__version__,
             },
         )

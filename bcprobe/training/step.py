@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bcprobe.errors import InputError
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
+from bcprobe.training.precision import products_in
 from bcprobe.training.processes import Processes
 
 
@@ -46,12 +47,18 @@ class ClickLoss(nn.Module):
 class Forward:
     """NLL of a batch's rows, ready for the backward pass.
 
-    bfloat16 and compiled on CUDA, eager elsewhere and while a hook is set; the gradients of
-    several processes are averaged.
+    Compiled on CUDA, eager elsewhere and while a hook is set; the gradients of several
+    processes are averaged.
     """
 
-    def __init__(self, model: ClickTransformer, processes: Processes) -> None:
+    def __init__(
+        self,
+        model: ClickTransformer,
+        processes: Processes,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self.model, self.cuda = model, model.device.type == "cuda"
+        self.precision = precision
         loss: Any = ClickLoss(model)
         loss = torch.compile(loss) if self.cuda else loss
         self.loss = DistributedDataParallel(loss) if processes.count > 1 else loss
@@ -61,7 +68,7 @@ class Forward:
         eager = self.cuda and self.model.hooked
         with (
             torch.compiler.set_stance("force_eager") if eager else nullcontext(),
-            torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.cuda),
+            products_in(self.precision, self.model.device),
         ):
             inputs = (batch.frames, batch.previous, batch.segments, batch.targets, batch.heat)
             nll: Tensor = self.loss(*inputs)

@@ -16,6 +16,7 @@ from bcprobe.tasks.base import State
 from bcprobe.training.batch import Batch, Tape, frame_buffer
 from bcprobe.training.config import Experiment
 from bcprobe.training.groups import EpisodeKey, Recording, record
+from bcprobe.training.precision import products_in
 from bcprobe.types import ACTIONS, Click
 
 #: A placement counts as met within this distance, px.
@@ -111,7 +112,9 @@ class Validation:
         self.buffer = frame_buffer(experiment.rows, experiment.row_length)
 
     @torch.inference_mode()
-    def measure(self, model: ClickTransformer) -> dict[str, float]:
+    def measure(
+        self, model: ClickTransformer, precision: torch.dtype = torch.float32
+    ) -> dict[str, float]:
         """Values for the columns of `VALIDATION_COLUMNS`, but step, frames and seconds."""
         was_training = model.training
         model.eval()
@@ -120,11 +123,12 @@ class Validation:
         for start in range(0, len(self.index), self.rows):
             batch, index = self._batch(start)
             on_device = batch.to(model.device)
-            with torch.autocast(model.device.type, torch.bfloat16, model.device.type == "cuda"):
+            with products_in(precision, model.device):
                 answer = model(on_device.frames, on_device.previous, on_device.segments)
                 found = -answer.click_log_prob(on_device.targets)
+                chosen = answer.argmax()
             valid = batch.valid.numpy()
-            clicks[index[valid]] = answer.argmax().cpu().numpy()[valid]
+            clicks[index[valid]] = chosen.cpu().numpy()[valid]
             nll[index[valid]] = found.float().cpu().numpy()[valid]
         model.train(was_training)
         return self._summary(clicks, nll)

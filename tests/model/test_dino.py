@@ -37,7 +37,7 @@ def test_it_gives_the_grids_tokens_and_its_backbone_stays_frozen(
     clicks = torch.full((1, 2, 2), 100)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     with torch.enable_grad():
-        assert patches(frames[0]).shape == (2, config.n_patches, config.d_model)
+        assert patches(frames[0])[0].shape == (2, config.n_patches, config.d_model)
         (-model(frames, clicks).click_log_prob(clicks).mean()).backward()
     optimizer.step()
     assert patches.project.weight.grad.abs().sum() > 0
@@ -49,9 +49,9 @@ def test_it_gives_the_grids_tokens_and_its_backbone_stays_frozen(
 def test_a_patch_is_seen_where_it_stands(config: ClickTransformerConfig) -> None:
     patches = ClickTransformer(config).encoder.patches
     frames = torch.zeros(1, 3, 360, 480, dtype=torch.uint8)
-    before = patches(frames)
+    before = patches(frames)[0]
     frames[:, :, 100:170, 330:390] = 255  # inside row 1, column 4 of 4 x 6
-    moved = (patches(frames) - before).norm(dim=-1)[0]
+    moved = (patches(frames)[0] - before).norm(dim=-1)[0]
     assert int(moved.argmax()) == 1 * 6 + 4
 
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_names_the_frozen_weights_and_lacks_them(
     assert not any("backbone" in name for name in model.state_dict())
     again = load_checkpoint(save_checkpoint(model, tmp_path / "dino", dtype=torch.float32))
     frames = torch.randint(0, 256, (1, 3, 360, 480), dtype=torch.uint8)
-    assert torch.equal(model.encoder.patches(frames), again.encoder.patches(frames))
+    assert torch.equal(model.encoder.see(frames), again.encoder.see(frames))
 
 
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:

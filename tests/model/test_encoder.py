@@ -32,7 +32,7 @@ def reference(encoder: Any, frames: Tensor) -> Tensor:
         weight = stage.weight.view(after, height, width, before).permute(0, 3, 1, 2)
         x = F.conv2d(x.relu() if number else x, weight, stage.bias, (height, width))
         before = after
-    return x.flatten(2).mT + encoder.position
+    return x.flatten(2).mT + encoder.position, None
 
 
 @pytest.mark.parametrize("stem", STEMS, ids=lambda stem: f"{len(stem)} stages from {stem[0][0]} px")
@@ -45,7 +45,7 @@ def test_the_encoder_equals_plain_convolutions(
     for results, run in ((found, encoder), (wanted, lambda x: reference(encoder, x))):
         encoder.zero_grad()
         with torch.enable_grad():
-            tokens = run(frames)
+            tokens, _ = run(frames)
             tokens.square().sum().backward()
         results += [tokens.detach(), *(p.grad.clone() for p in encoder.parameters())]
     assert len(found) == 2 + 2 * len(stem)
@@ -57,27 +57,27 @@ def test_the_encoder_equals_plain_convolutions(
 def test_where_the_bytes_lie_makes_no_difference(
     make_model: MakeModel, make_inputs: MakeInputs, stem: tuple[tuple[int, int, int], ...]
 ) -> None:
-    encoder = make_model(stem=stem).encoder.patches
+    encoder = make_model(stem=stem).encoder.see
     frames = make_inputs(2, 1)[0][:, 0]
     assert torch.equal(encoder(frames), encoder(frames.contiguous()))
 
 
 def test_a_frame_is_encoded_by_itself(model: ClickTransformer, make_inputs: MakeInputs) -> None:
     frames, previous = make_inputs(2, 3)
-    whole = model.encoder(frames, previous)
+    whole, _ = model.encoder(frames, previous)
     for t in range(3):
-        alone = model.encoder(frames[:, t : t + 1], previous[:, t : t + 1])
+        alone, _ = model.encoder(frames[:, t : t + 1], previous[:, t : t + 1])
         torch.testing.assert_close(whole[:, t], alone[:, 0], atol=1e-6, rtol=1e-6)
 
 
 def test_tokens_stand_in_their_order(model: ClickTransformer, make_inputs: MakeInputs) -> None:
     """Patches row by row, the previous click, [cls]: a pixel moves only its own patch."""
     frames, previous = make_inputs(1, 1)
-    before = model.encoder(frames, previous)
+    before, _ = model.encoder(frames, previous)
     frames[0, 0, :, 100, 400] = 255 - frames[0, 0, :, 100, 400]  # row 1, column 5 of 4 x 6
-    changed = (model.encoder(frames, previous) != before).any(-1)[0, 0].nonzero().flatten()
+    changed = (model.encoder(frames, previous)[0] != before).any(-1)[0, 0].nonzero().flatten()
     assert changed.tolist() == [1 * 6 + 5]
-    changed = (model.encoder(frames, previous + 9) != before).any(-1)[0, 0].nonzero().flatten()
+    changed = (model.encoder(frames, previous + 9)[0] != before).any(-1)[0, 0].nonzero().flatten()
     assert changed.tolist() == [11, 24]
 
 
@@ -95,4 +95,5 @@ def test_pixels_are_read_as_they_are_written(make_model: MakeModel) -> None:
     encoder = make_model().encoder.patches.double()
     for level in (0, 64, 255):
         frames = torch.full((1, 3, 360, 480), level, dtype=torch.uint8)
-        np.testing.assert_allclose(encoder(frames), reference(encoder, frames), atol=1e-9)
+        found, wanted = encoder(frames)[0], reference(encoder, frames)[0]
+        np.testing.assert_allclose(found, wanted, atol=1e-9)

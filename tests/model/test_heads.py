@@ -11,20 +11,34 @@ from torch import Tensor
 from bcprobe.model.transformer import ClickTransformer
 
 MakeModel = Callable[..., ClickTransformer]
-both = pytest.mark.parametrize("head", ["pointer", "independent"])
+#: Stems whose patches are 80 x 90 px; of the fine pointer, in 2 x 3 cells.
+STEMS = {
+    "pointer": ((40, 30, 16), (2, 3, 32)),
+    "fine_pointer": ((8, 6, 4), (5, 5, 8), (2, 3, 32)),
+    "independent": ((40, 30, 16), (2, 3, 32)),
+}
+each = pytest.mark.parametrize("head", list(STEMS))
 
 
-def distribution(make_model: MakeModel, head: str, frames: int = 3, repeat: bool = False) -> Any:
+def distribution(
+    make_model: MakeModel, head: str, frames: int = 3, repeat: bool = False, scale: float = 2.0
+) -> Any:
     """What a head answers to random tokens; with ``repeat``, the same in every frame."""
-    model = make_model(head=head)
-    rng = np.random.default_rng(2)
-    shape = (2, 1 if repeat else frames, model.config.n_patches + 1, model.config.d_model)
-    tokens = torch.from_numpy(rng.normal(scale=2.0, size=shape)).float()
+    model = make_model(head=head, stem=STEMS[head])
+    config, rng = model.config, np.random.default_rng(2)
+    of, inside = (2, 1 if repeat else frames), config.split[0] * config.split[1]
+    shapes = (
+        (config.n_patches + 1, config.d_model),
+        (config.n_patches, inside, config.cell_channels),
+    )
+    tokens, cells = (
+        torch.from_numpy(rng.normal(scale=scale, size=(*of, *shape))).float() for shape in shapes
+    )
     tokens = tokens.expand(-1, frames, -1, -1)
-    return model.head(tokens[:, :, :-1], tokens[:, :, -1])
+    return model.head(tokens[:, :, :-1], tokens[:, :, -1], cells.expand(-1, frames, -1, -1, -1))
 
 
-@both
+@each
 def test_the_heat_map_is_a_distribution(make_model: MakeModel, head: str) -> None:
     heat = distribution(make_model, head).heat_map()
     assert heat.shape == (2, 3, 360, 480)
@@ -32,7 +46,7 @@ def test_the_heat_map_is_a_distribution(make_model: MakeModel, head: str) -> Non
     torch.testing.assert_close(heat.sum((-1, -2)), torch.ones(2, 3), atol=1e-5, rtol=0)
 
 
-@both
+@each
 def test_log_probabilities_are_those_of_the_heat_map(make_model: MakeModel, head: str) -> None:
     clicks = distribution(make_model, head)
     heat, rng = clicks.heat_map(), np.random.default_rng(3)
@@ -54,33 +68,48 @@ def test_argmax_of_independent_heads_is_the_brightest_pixel(make_model: MakeMode
     assert torch.equal(clicks.argmax(), brightest(clicks.heat_map()))
 
 
-def test_argmax_of_the_pointer_is_the_brightest_pixel_of_the_brightest_cell(
-    make_model: MakeModel,
+def brightest_part(heat: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Corner (x, y) and map [height, width] of the brightest part of a map [rows, columns]."""
+    parts = heat.unflatten(0, (-1, height)).unflatten(2, (-1, width))
+    column, row = brightest(parts.sum((1, 3))[None, None])[0, 0].tolist()
+    return torch.tensor([column * width, row * height]), parts[row, :, column]
+
+
+@pytest.mark.parametrize("head", ["pointer", "fine_pointer"])
+def test_argmax_of_the_pointer_is_the_brightest_pixel_of_the_brightest_cell_of_the_brightest_patch(
+    make_model: MakeModel, head: str
 ) -> None:
-    clicks = distribution(make_model, "pointer")
-    cells = clicks.heat_map().unflatten(2, (4, 90)).unflatten(4, (6, 80))
-    best = brightest(cells.sum((3, 5)))  # column and row of the cell
-    for b in range(2):
-        for t in range(3):
-            column, row = best[b, t].tolist()
-            inside = brightest(cells[b, t, row, :, column][None, None])[0, 0]
-            corner = torch.tensor([80 * column, 90 * row])
-            assert torch.equal(clicks.argmax()[b, t], corner + inside)
+    clicks = distribution(make_model, head)
+    for found, heat in zip(
+        clicks.argmax().view(-1, 2), clicks.heat_map().flatten(0, 1), strict=True
+    ):
+        patch, heat = brightest_part(heat, 80, 90)
+        cell, heat = brightest_part(heat, *clicks.head.cell)
+        assert torch.equal(found, patch + cell + brightest(heat[None, None])[0, 0])
 
 
-@both
+@each
+def test_the_cross_entropy_is_that_of_the_heat_map(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    wanted = torch.from_numpy(np.random.default_rng(4).dirichlet(np.ones(480 * 360), (2, 3)))
+    wanted = wanted.float().view(2, 3, 360, 480)
+    found = -(wanted * clicks.heat_map().log()).sum((-1, -2))
+    torch.testing.assert_close(clicks.cross_entropy(wanted), found, atol=1e-3, rtol=1e-5)
+
+
+@each
 def test_the_coldest_samples_come_close_to_the_argmax(make_model: MakeModel, head: str) -> None:
     clicks = distribution(make_model, head)
     cold = clicks.sample(1e-4, torch.Generator().manual_seed(0))
     assert torch.equal(cold, clicks.argmax())
 
 
-@both
+@each
 def test_samples_come_as_often_as_the_heat_map_says(make_model: MakeModel, head: str) -> None:
     """Counts in blocks of 40 x 40 px, by Pearson's chi-squared."""
     count = 6000
-    clicks = distribution(make_model, head, frames=count, repeat=True)
-    heat = distribution(make_model, head, frames=1).heat_map()[0, 0].double()
+    clicks = distribution(make_model, head, frames=count, repeat=True, scale=1.0)
+    heat = distribution(make_model, head, frames=1, scale=1.0).heat_map()[0, 0].double()
     expected = count * heat.unflatten(0, (9, 40)).unflatten(2, (12, 40)).sum((1, 3)).flatten()
     xy = clicks.sample(1.0, torch.Generator().manual_seed(0))[0]
     blocks = xy[:, 1] // 40 * 12 + xy[:, 0] // 40
@@ -92,13 +121,13 @@ def test_samples_come_as_often_as_the_heat_map_says(make_model: MakeModel, head:
     assert abs(float(chi2) - freedom) < 4 * (2 * freedom) ** 0.5
 
 
-@both
+@each
 def test_cold_samples_are_the_argmax(make_model: MakeModel, head: str) -> None:
     clicks = distribution(make_model, head)
     assert torch.equal(clicks.sample(0), clicks.argmax())
 
 
-@both
+@each
 def test_samples_follow_their_generator(make_model: MakeModel, head: str) -> None:
     clicks = distribution(make_model, head, frames=50)
     first, again, other = (
@@ -111,7 +140,7 @@ def test_samples_follow_their_generator(make_model: MakeModel, head: str) -> Non
     assert (first < torch.tensor([480, 360])).all()
 
 
-@both
+@each
 def test_cooler_samples_are_more_probable(make_model: MakeModel, head: str) -> None:
     clicks = distribution(make_model, head, frames=400)
     generator = torch.Generator().manual_seed(0)
@@ -121,7 +150,7 @@ def test_cooler_samples_are_more_probable(make_model: MakeModel, head: str) -> N
     assert hot < mild < cool
 
 
-@both
+@each
 @pytest.mark.parametrize("click", [(-1, -1), (-1, 5), (5, -1), (480, 0), (0, 360), (1000, 1000)])
 def test_clicks_off_the_screen_are_refused(
     make_model: MakeModel, head: str, click: tuple[int, int]

@@ -16,10 +16,10 @@ MakeModel = Callable[..., ClickTransformer]
 MakeInputs = Callable[..., tuple[Tensor, Tensor]]
 
 
-def parts(clicks: Any) -> tuple[Tensor, Tensor]:
-    """The two tensors a distribution is made of."""
+def parts(clicks: Any) -> tuple[Tensor, ...]:
+    """The tensors a distribution is made of."""
     if isinstance(clicks, PointerClicks):
-        return clicks.cells, clicks.hidden
+        return clicks.patches, clicks.inner, clicks.hidden
     return clicks.x, clicks.y
 
 
@@ -89,8 +89,9 @@ def test_the_last_residual_reads_as_the_answer(
     model: ClickTransformer, make_inputs: MakeInputs
 ) -> None:
     name = "blocks.1.hook_resid_post"
-    clicks, cache = model.run_with_cache(*make_inputs(2, 4), names_filter=name)
-    assert gap(clicks, model.read(cache[name])) == 0
+    names = [name, "hook_cells"]
+    clicks, cache = model.run_with_cache(*make_inputs(2, 4), names_filter=names)
+    assert gap(clicks, model.read(cache[name], cache["hook_cells"])) == 0
 
 
 def test_cls_positions_name_the_cls_tokens(
@@ -253,7 +254,7 @@ def test_caching_an_unknown_name_is_refused(
 def test_a_filter_that_keeps_nothing_is_refused(
     model: ClickTransformer, make_inputs: MakeInputs, names: Any
 ) -> None:
-    with pytest.raises(InputError, match="keeps none of the model's 37 hooks"):
+    with pytest.raises(InputError, match="keeps none of the model's 38 hooks"):
         model.run_with_cache(*make_inputs(1, 1), names_filter=names)
 
 

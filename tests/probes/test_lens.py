@@ -37,9 +37,12 @@ def drawn(model: ClickTransformer) -> ClickTransformer:
     return model.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="module", params=["pointer", "independent"])
+@pytest.fixture(scope="module", params=["pointer", "fine_pointer", "independent"])
 def model(request: pytest.FixtureRequest, small_model: ClickTransformer) -> ClickTransformer:
-    return drawn(ClickTransformer(replace(small_model.config, head=request.param)))
+    stem = small_model.config.stem
+    if request.param == "fine_pointer":
+        stem = ((8, 6, 4), (5, 5, 8), (2, 3, stem[-1][2]))
+    return drawn(ClickTransformer(replace(small_model.config, head=request.param, stem=stem)))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_the_last_lens_is_the_answer_of_the_whole_pass(
 def test_an_earlier_lens_is_the_head_before_its_time(
     model: ClickTransformer, whole: tuple[Any, ActivationCache], decision: lens.Decision
 ) -> None:
-    early = model.read(whole[1][decision.sites[1]]).heat_map()[0, STEP]
+    early = model.read(whole[1][decision.sites[1]], whole[1]["hook_cells"]).heat_map()[0, STEP]
     np.testing.assert_allclose(decision.heat[1], early, rtol=1e-3, atol=1e-9)
 
 
@@ -110,8 +113,8 @@ def test_parts_sum_to_the_logits_of_the_head(
 def centred_cells(clicks: Any, model: ClickTransformer) -> np.ndarray:
     """Logits of the cells [row, column]; of the independent head, means over their pixels."""
     (width, height), (columns, rows) = model.config.patch, model.config.grid
-    if model.config.head == "pointer":
-        cells = clicks.cells[0, STEP].reshape(rows, columns)
+    if model.config.head != "independent":
+        cells = clicks.patches[0, STEP].reshape(rows, columns)
     else:
         x = clicks.x[0, STEP].reshape(columns, width).mean(1)
         y = clicks.y[0, STEP].reshape(rows, height).mean(1)

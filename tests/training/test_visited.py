@@ -19,7 +19,7 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.training.batch import Tape, frame_buffer
-from bcprobe.training.groups import DataConfig, group_keys, make_group
+from bcprobe.training.groups import Aims, DataConfig, group_keys, make_group
 from bcprobe.training.loop import train
 from bcprobe.training.visited import relabelled, visited_group
 from bcprobe.types import ACTIONS
@@ -27,11 +27,18 @@ from bcprobe.types import ACTIONS
 TASK = "colored_dot_tracking"
 
 
+def heat_map(aims: Aims, frame: int) -> np.ndarray:
+    """What is to be learned at a frame, every kind of click weighing alike: [360, 480]."""
+    heat = np.zeros((360, 480))
+    aims.add_heat(heat, frame, np.ones(len(ACTIONS)))
+    return heat
+
+
 def test_an_annotators_own_episode_is_labelled_with_its_own_distribution() -> None:
     episode = next(e for e in (generate(TASK, seed) for seed in range(50)) if _undoes(e))
     found = relabelled(episode)
     assert found.aims is not None
-    own = [-np.log(found.aims.heat_map(t)[y, x]) for t, (x, y) in enumerate(found.clicks)]
+    own = [-np.log(heat_map(found.aims, t)[y, x]) for t, (x, y) in enumerate(found.clicks)]
     assert own == pytest.approx(list(annotator_nll(episode)))
 
 
@@ -46,7 +53,7 @@ def test_soft_episodes_are_the_same_with_the_distribution_each_click_was_drawn_f
         assert clicked.aims is None
         assert known.aims is not None
         assert np.array_equal(clicked.clicks, known.clicks)
-        own = [-np.log(known.aims.heat_map(t)[y, x]) for t, (x, y) in enumerate(known.clicks)]
+        own = [-np.log(heat_map(known.aims, t)[y, x]) for t, (x, y) in enumerate(known.clicks)]
         episode = generate(key.task, key.world_seed, annotator_seed=key.annotator_seed)
         assert own == pytest.approx(list(annotator_nll(episode)))
 
@@ -56,7 +63,7 @@ def test_every_state_of_a_random_clicker_gets_a_label() -> None:
     episode = work(clicker, TASK, [3], origin="random", max_steps=40)[0]
     found = relabelled(episode)
     assert found.aims is not None
-    sums = [found.aims.heat_map(t).sum() for t in range(len(found))]
+    sums = [heat_map(found.aims, t).sum() for t in range(len(found))]
     assert sums == pytest.approx([1.0] * len(episode))
     assert not set(found.actions) & {ACTIONS.index("idle")}
     assert found.clicks.tolist() == [list(step.click) for step in episode.steps]
