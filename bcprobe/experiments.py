@@ -12,12 +12,18 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.groups import DataConfig
 
 
+def coarse_nano() -> ClickTransformerConfig:
+    """`nano` with the plain pointer and a stem half as wide, as the dots checkpoints have it."""
+    stem = ((8, 6, 32), (5, 5, 64), (2, 3, 128))
+    return replace(get_preset("nano"), head="pointer", stem=stem)
+
+
 def dots_nano() -> Experiment:
     """Colored dots in the original layout, 1.2 M parameters, pointer head."""
     return Experiment(
         name="dots-nano",
         data=DataConfig(tasks=("colored_dot_tracking",), layouts=("original",), episodes=32),
-        model=get_preset("nano"),
+        model=coarse_nano(),
         frames=1 << 19,
         rows=4,
         row_length=32,
@@ -29,7 +35,7 @@ def dots_nano() -> Experiment:
 
 def dots_nano_independent() -> Experiment:
     """`dots_nano` with the paper's head: x and y predicted apart."""
-    model = replace(get_preset("nano"), head="independent")
+    model = replace(coarse_nano(), head="independent")
     return replace(dots_nano(), name="dots-nano-independent", model=model)
 
 
@@ -40,70 +46,46 @@ def dots_nano_soft() -> Experiment:
 
 
 def nine_nano() -> Experiment:
-    """All nine tasks in the original layout, 1.2 M parameters, for a CPU with patience.
+    """All nine tasks in the original layout, 1.3 M parameters, for a CPU with patience.
 
-    Each world is worked by two annotators, which halves what drawing worlds costs. Rare
-    clicks weigh more in the loss trained on; reported losses are never weighted.
+    Each world is worked by two annotators, which halves what drawing worlds costs. It learns
+    their whole distributions, in which rare clicks and places weigh more; reported losses are
+    never weighted. Optimizer, head and targets are those of the recipe that had learned most
+    after equal frames (``benchmarks/recipes.md``).
     """
+    weights = (("undo", 5.0), ("done", 2.0), ("classify", 3.0), ("commit", 2.0), ("place", 2.0))
     return Experiment(
         name="nine-nano",
-        data=DataConfig(tasks=TRAINING_TASKS, episodes=36, personas=2),
+        data=DataConfig(tasks=TRAINING_TASKS, episodes=36, personas=2, soft=True),
         model=get_preset("nano"),
-        frames=1 << 20,
+        frames=5 << 19,
         rows=4,
         row_length=32,
+        optimizer="muon",
         lr=1.5e-3,
-        warmup=1 << 14,
-        action_weights=(("undo", 5.0), ("done", 2.0), ("classify", 3.0), ("commit", 2.0)),
+        muon_lr=0.02,
+        final_lr=0.02,
+        warmup=1 << 13,
+        action_weights=weights,
         validate_every=1 << 17,
         validation_episodes=36,
     )
 
 
-def nine_nano_from_dots() -> Experiment:
-    """`nine_nano` from the weights of `dots_nano`; places weigh double.
-
-    It learns in 12,000 frames what `nine_nano` takes 140,000 for, a lead that shrinks to a
-    factor of 3 at 93,000 (``benchmarks/recipes.md``).
-    """
-    return replace(
-        nine_nano_soft(),
-        name="nine-nano-from-dots",
-        data=replace(nine_nano().data, seed=1),
-        frames=5 << 16,
-        start_from="dots-nano",
-    )
+def nine_nano_adamw() -> Experiment:
+    """`nine_nano` without Muon, to compare."""
+    return replace(nine_nano(), name="nine-nano-adamw", optimizer="adamw")
 
 
-def nine_nano_soft() -> Experiment:
-    """`nine_nano` carried on from its last weights at a fresh rate, taught whole distributions.
-
-    Most of its loss was by then the annotators' own jitter, which drowned what was left to learn
-    in noise; places, which it had not learned, weigh double.
-    """
-    weights = (("undo", 5.0), ("done", 2.0), ("classify", 3.0), ("commit", 2.0), ("place", 2.0))
-    return replace(
-        nine_nano(),
-        name="nine-nano-soft",
-        data=replace(nine_nano().data, seed=1, soft=True),
-        frames=7 << 15,
-        lr=1e-3,
-        warmup=1 << 13,
-        action_weights=weights,
-        start_from="nine-nano",
-    )
+def nine_nano_coarse() -> Experiment:
+    """`nine_nano_adamw` with the pointer that reads patch tokens alone, to compare."""
+    return replace(nine_nano_adamw(), name="nine-nano-coarse", model=coarse_nano())
 
 
-def nine_nano_long() -> Experiment:
-    """`nine_nano_soft` carried on from its last weights, from a gentler rate."""
-    return replace(
-        nine_nano_soft(),
-        name="nine-nano-long",
-        data=replace(nine_nano_soft().data, seed=2),
-        frames=3 << 15,
-        lr=7e-4,
-        start_from="nine-nano-soft",
-    )
+def nine_nano_hard() -> Experiment:
+    """`nine_nano` taught clicks and not the distributions they are drawn from, to compare."""
+    data = replace(nine_nano().data, soft=False)
+    return replace(nine_nano(), name="nine-nano-hard", data=data)
 
 
 def tiny() -> Experiment:
@@ -129,9 +111,9 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano-independent": dots_nano_independent,
     "dots-nano-soft": dots_nano_soft,
     "nine-nano": nine_nano,
-    "nine-nano-from-dots": nine_nano_from_dots,
-    "nine-nano-soft": nine_nano_soft,
-    "nine-nano-long": nine_nano_long,
+    "nine-nano-adamw": nine_nano_adamw,
+    "nine-nano-coarse": nine_nano_coarse,
+    "nine-nano-hard": nine_nano_hard,
     "tiny": tiny,
 }
 

@@ -136,13 +136,16 @@ def _fine(d_model: int, n_layers: int, n_heads: int) -> ClickTransformerConfig:
         n_layers=n_layers,
         n_heads=n_heads,
         stem=((4, 4, d_model // 8), (5, 5, d_model // 2), (2, 2, d_model)),
+        head="fine_pointer",
         n_registers=18,
         context=20,
     )
 
 
 PRESETS: dict[str, ClickTransformerConfig] = {
-    "nano": ClickTransformerConfig(),
+    "nano": ClickTransformerConfig(
+        stem=((8, 6, 32), (5, 5, 128), (2, 3, 128)), head="fine_pointer"
+    ),
     "small": replace(_fine(256, 7, 4), context=10),
     "base": _fine(512, 8, 8),
     "large": _fine(896, 9, 14),

@@ -16,12 +16,16 @@ def frame_flops(config: ClickTransformerConfig) -> float:
     """FLOPs of one frame's forward pass in a full window: matrix products and attention.
 
     A multiplication with its addition counts two. Norms, softmax and the GELU are left out,
-    and so is a frozen encoder.
+    and so are a frozen encoder and the pointer's offsets, which are computed where they are
+    asked for.
     """
     d, tokens = config.d_model, config.tokens_per_frame
     linear = tokens * d * d * (4 + 2 * config.mlp_ratio)
     attention = 2 * tokens * tokens * config.context * d
     head = config.n_patches * 2 * d * d + 2 * d * d
+    if config.cell_channels:
+        cells = config.n_patches * math.prod(config.split)
+        head += cells * (config.cell_channels + 1) * d
     if config.head == "independent":
         head = d * (SCREEN_WIDTH + SCREEN_HEIGHT)
     return 2.0 * (config.n_layers * (linear + attention) + head + _stem(config))

@@ -40,9 +40,14 @@ def make_optimizers(model: nn.Module, experiment: Experiment) -> list[torch.opti
     return optimizers
 
 
+#: Matrices that read pixels or clicks, or whose outputs are logits of places.
+_OUTER = ("stages.0", "click.project", "head.across", "head.down", "head.score")
+
+
 def is_hidden(name: str, parameter: Tensor) -> bool:
     """Whether a parameter is a matrix between hidden layers."""
-    return ".blocks." in f".{name}" and name.endswith("weight") and parameter.ndim == 2
+    outer = any(f"{layer}." in name for layer in _OUTER)
+    return name.endswith(".weight") and parameter.ndim == 2 and not outer
 
 
 def decays(name: str, parameter: Tensor) -> bool:

@@ -8,14 +8,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bcprobe.experiments import tiny
-from bcprobe.model.config import get_preset
+from bcprobe.model.config import ClickTransformerConfig, get_preset
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.flops import frame_flops, peak_flops, step_flops
 
 
-def test_the_count_is_that_of_the_products_carried_out() -> None:
+@pytest.mark.parametrize("config", [tiny().model, get_preset("nano")], ids=["tiny", "nano"])
+def test_the_count_is_that_of_the_products_carried_out(config: ClickTransformerConfig) -> None:
     """Window of one frame: nothing is computed and masked away."""
-    config = tiny().model
     config = replace(config, context=1)
     model = ClickTransformer(config)
     frames = torch.zeros(1, 2, 3, 360, 480, dtype=torch.uint8)

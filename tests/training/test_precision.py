@@ -22,7 +22,7 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_it(
 
 
 def test_an_unknown_precision_is_named() -> None:
-    with pytest.raises(InputError, match="bf61.*bf16"):
+    with pytest.raises(InputError, match=r"bf61.*bf16"):
         pick_precision("bf61", CPU)
 
 

@@ -34,7 +34,7 @@ def main():  # imports here: the data workers, which load this file, go without 
     from bcprobe.training.run import Run
 
     plan = replace(tiny(), frames=96, first_save=64, validate_every=1 << 20)
-    options = {"threads": 1, "device": "cpu", "progress": False}
+    options = {"threads": 1, "device": "cpu", "progress": False, "precision": "fp32"}
     train(plan, sys.argv[1] + "/whole", **options)
     learn = Run.learn
 
@@ -94,7 +94,7 @@ def test_the_losses_of_two_processes_are_those_of_one(
     two: Path, quick: Experiment, tmp_path: Path
 ) -> None:
     plan = replace(quick, frames=96, first_save=64)
-    train(plan, tmp_path / "one", threads=1, device="cpu", progress=False)
+    train(plan, tmp_path / "one", threads=1, device="cpu", progress=False, precision="fp32")
     tables = [pd.read_parquet(f / "training.parquet") for f in (two / "whole", tmp_path / "one")]
     for column in ("loss", "grad_norm", "lr", "nll_place"):
         np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=2e-5)
