@@ -12,7 +12,6 @@ from bcprobe.figures.style import COLOURS, TASKS, new_figure
 METHODS = {
     "none": "as it is",
     "cloning": "more cloning",
-    "beta-1": "annotator's states",
     "beta-0.1": "DAgger, beta 0.1",
     "beta-0": "DAgger, beta 0",
 }

@@ -3,7 +3,7 @@
 On the tasks with the lowest closed-loop score, the network and the annotator take turns by chance
 (beta is the annotator's share), the annotator says at every visited state what it would do, and
 the network learns its exact distribution there, beside new episodes. Against it: as many frames
-of plain cloning, and of the annotator's own states with its distribution (beta 1).
+of plain cloning, which learns the same distribution at the annotator's own states.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Settings:
 
     checkpoint: str = NINE_TASK_CHECKPOINT
     worst: int = 2
-    betas: tuple[float, ...] = (0.0, 0.1, 1.0)
+    betas: tuple[float, ...] = (0.0, 0.1)
     seeds: tuple[int, ...] = (0, 1)
     rolled: int = 50
     rounds: int = 1
@@ -172,6 +172,7 @@ def experiment(
         episodes=16,
         visited="" if visited is None else str(visited),
         share=parameters["share"],
+        soft=True,
     )
     return Experiment(
         name=f"dagger-{parameters['method']}",
@@ -181,7 +182,9 @@ def experiment(
         frames=parameters["frames"],
         rows=parameters["rows"],
         row_length=parameters["row_length"],
+        optimizer="muon",
         lr=3e-4,
+        muon_lr=0.004,
         warmup=parameters["frames"] // 16,
         first_save=parameters["frames"],
         validate_every=parameters["frames"],

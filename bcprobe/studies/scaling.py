@@ -40,8 +40,9 @@ from bcprobe.training.groups import DataConfig
 KINDS = ("place_right", "undo", "done")
 #: Frames of an episode, about; and refits behind an interval.
 EPISODE, REFITS = 110, 200
-#: Learning rate at width 128; it falls with the square root of the width.
-RATE, WIDTH = 1.5e-3, 128
+#: Learning rate at width 128, which falls with the square root of the width; and that of hidden
+#: matrices, which Muon scales by itself.
+RATE, WIDTH, MUON_RATE = 1.5e-3, 128, 0.01
 Floats = NDArray[np.float64]
 
 
@@ -79,8 +80,8 @@ SETTINGS = {
 
 def shape(d_model: int, n_layers: int, n_heads: int) -> ClickTransformerConfig:
     """A network of `nano`'s plan (patches of 80 x 90 px, six frames of context) in another size."""
-    stem = ((8, 6, d_model // 4), (5, 5, d_model // 2), (2, 3, d_model))
-    return ClickTransformerConfig(d_model, n_layers, n_heads, stem=stem)
+    stem = ((8, 6, d_model // 4), (5, 5, d_model), (2, 3, d_model))
+    return ClickTransformerConfig(d_model, n_layers, n_heads, stem=stem, head="fine_pointer")
 
 
 def members(settings: Settings) -> Members:
@@ -114,13 +115,17 @@ def experiment(parameters: Mapping[str, Any]) -> Experiment:
     tasks = tuple(parameters["tasks"])
     return Experiment(
         name=f"scaling-{config.d_model}",
-        data=DataConfig(tasks, difficulty=parameters["difficulty"], episodes=4 * len(tasks) + 20),
+        data=DataConfig(
+            tasks, difficulty=parameters["difficulty"], episodes=4 * len(tasks) + 20, soft=True
+        ),
         model=config,
         model_seed=parameters["seed"],
         frames=parameters["frames"],
         rows=parameters["rows"],
         row_length=parameters["row_length"],
+        optimizer="muon",
         lr=RATE * (WIDTH / config.d_model) ** 0.5,
+        muon_lr=MUON_RATE,
         final_lr=1.0,
         warmup=4 * first,
         action_weights=(("undo", 6.0), ("done", 2.0)),

@@ -1,7 +1,8 @@
 """Transfer to a task held out of training: how many of its episodes does a network need?
 
 The multi-task checkpoint is fine-tuned, and a network of its shape trained from nothing, on so
-many different episodes, gone through again and again. Beside them the checkpoint as it is, and
+many different episodes, gone through again and again; both are taught the annotator's whole
+distribution at each frame, as the checkpoint was. Beside them the checkpoint as it is, and
 with episodes of the new task before its eyes. The mistake direction of the checkpoint's own tasks
 is read and added on the new task, before and after.
 """
@@ -137,6 +138,7 @@ def experiment(parameters: Mapping[str, Any]) -> Experiment:
         seed=1 + parameters["seed"],
         episodes=parameters["group"],
         worlds=parameters["episodes"],
+        soft=True,
     )
     return Experiment(
         name=f"transfer-{parameters['what']}",
@@ -146,7 +148,9 @@ def experiment(parameters: Mapping[str, Any]) -> Experiment:
         frames=parameters["frames"],
         rows=parameters["rows"],
         row_length=parameters["row_length"],
+        optimizer="muon",
         lr=5e-4 if tuned else 1.5e-3,
+        muon_lr=0.005 if tuned else 0.02,
         warmup=parameters["frames"] // 16,
         first_save=parameters["frames"],
         validate_every=parameters["frames"],
