@@ -58,7 +58,7 @@ def nine_nano() -> Experiment:
         name="nine-nano",
         data=DataConfig(tasks=TRAINING_TASKS, episodes=36, personas=2, soft=True),
         model=get_preset("nano"),
-        frames=5 << 19,
+        frames=1 << 21,
         rows=4,
         row_length=32,
         optimizer="muon",

@@ -96,7 +96,5 @@ def test_dagger_draws_the_mended_tasks_only() -> None:
     axes = dagger.plot(with_interval(rows)).axes
     assert len(axes) == len(dagger.MEASURES)
     for axis in axes:
-        assert [line.get_xdata()[0] for line in axis.lines] == pytest.approx(
-            [0, 0.1, 0.2, 0.3, 0.4]
-        )
+        assert [line.get_xdata()[0] for line in axis.lines] == pytest.approx([0, 0.1, 0.2, 0.3])
         assert [line.get_ydata()[0] for line in axis.lines] == list(range(len(dagger.METHODS)))
