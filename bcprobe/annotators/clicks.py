@@ -70,7 +70,7 @@ class Patch:
         i, j = (int(np.searchsorted(np.cumsum(p), rng.random())) for p in (self.px, self.py))
         return Click(self.x + min(i, len(self.px) - 1), self.y + min(j, len(self.py) - 1))
 
-    def add_to(self, heat: NDArray[np.floating[Any]], weight: float) -> None:
+    def add_to(self, heat: NDArray[np.float64], weight: float) -> None:
         """Add the weighted probabilities to a heat map [360, 480]."""
         window = heat[self.y : self.y + len(self.py), self.x : self.x + len(self.px)]
         window += weight * self.py[:, None] * self.px
@@ -114,10 +114,8 @@ def sample_click(
     target: Target, arrangement: Arrangement, names: Sequence[str], rng: np.random.Generator
 ) -> Click:
     """A click at random on a target; ``names`` are the buttons in the arrangement's order."""
-    if isinstance(target, Press):
-        return button_patch(arrangement.buttons[names.index(target.button)]).sample(rng)
-    if isinstance(target, Point):
-        return point_patch(target, arrangement.canvas).sample(rng)
+    if not isinstance(target, Region):
+        return patch_of(target, arrangement, names).sample(rng)
     tile = int(rng.integers(len(target.corners)))
     return region_patch(target, tile, arrangement.canvas).sample(rng)
 
@@ -153,32 +151,59 @@ def mixture(
 ) -> ScreenDistribution:
     """Distribution of the click when each target is aimed at with its probability."""
     heat = np.zeros((SCREEN_HEIGHT, SCREEN_WIDTH))
-    add_mixture(heat, targets, arrangement, names)
+    for probability, target in targets:
+        if isinstance(target, Region):
+            rows, columns, share = _tiles(target, arrangement.canvas)
+            np.add.at(heat, (rows, columns), probability * share)
+        else:
+            patch_of(target, arrangement, names).add_to(heat, probability)
     return ScreenDistribution(heat)
 
 
-def add_mixture(
-    heat: NDArray[np.floating[Any]],
+def add_sums(
+    across: NDArray[np.float32],
+    down: NDArray[np.float32],
     targets: Sequence[tuple[float, Target]],
     arrangement: Arrangement,
     names: Sequence[str],
 ) -> None:
-    """Add what `mixture` gives to a heat map [360, 480]."""
+    """Add what `mixture` gives, summed over cells of the screen, to arrays of 0.
+
+    ``across`` [rows of cells, 480] are sums over each row of cells, ``down`` [360, columns of
+    cells] over each column: all of a distribution that a click head's factors look at.
+    """
+    height, width = SCREEN_HEIGHT // len(across), SCREEN_WIDTH // down.shape[1]
     for probability, target in targets:
-        if isinstance(target, Press):
-            patch = button_patch(arrangement.buttons[names.index(target.button)])
-            patch.add_to(heat, probability)
-        elif isinstance(target, Point):
-            point_patch(target, arrangement.canvas).add_to(heat, probability)
+        if isinstance(target, Region):
+            rows, columns, share = _tiles(target, arrangement.canvas)
+            np.add.at(across, (rows // height, columns), probability * share)
+            np.add.at(down, (rows, columns // width), probability * share)
         else:
-            _add_region(heat, target, probability, arrangement.canvas)
+            patch = patch_of(target, arrangement, names)
+            first, shares = _by_cell(patch.y, patch.py, height)
+            window = slice(patch.x, patch.x + len(patch.px))
+            across[first : first + len(shares), window] += probability * shares[:, None] * patch.px
+            first, shares = _by_cell(patch.x, patch.px, width)
+            window = slice(patch.y, patch.y + len(patch.py))
+            down[window, first : first + len(shares)] += probability * patch.py[:, None] * shares
 
 
-def _add_region(
-    heat: NDArray[np.floating[Any]], region: Region, weight: float, canvas: Rect
-) -> None:
-    """Add a region's tiles, which may overlap."""
+def _by_cell(start: int, chances: NDArray[np.float64], size: int) -> tuple[int, Any]:
+    """First cell along an axis, and the sum in each cell, of chances that begin at ``start``."""
+    first = start // size
+    return first, np.bincount((start + np.arange(len(chances))) // size - first, weights=chances)
+
+
+def _tiles(region: Region, canvas: Rect) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+    """Screen rows [tile, side, 1] and columns [tile, 1, side] of a region; each pixel's share."""
     side = np.arange(region.side)
     x, y = region.corners.T + np.array([[canvas.x], [canvas.y]])
-    rows, columns = (y[:, None] + side)[:, :, None], (x[:, None] + side)[:, None, :]
-    np.add.at(heat, (rows, columns), weight / (len(region.corners) * region.side**2))
+    share = 1 / (len(region.corners) * region.side**2)
+    return (y[:, None] + side)[:, :, None], (x[:, None] + side)[:, None, :], share
+
+
+def patch_of(target: Press | Point, arrangement: Arrangement, names: Sequence[str]) -> Patch:
+    """Clicks on a button or at a point."""
+    if isinstance(target, Press):
+        return button_patch(arrangement.buttons[names.index(target.button)])
+    return point_patch(target, arrangement.canvas)

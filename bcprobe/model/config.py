@@ -84,6 +84,11 @@ class ClickTransformerConfig:
         return self.stem[-1][:2] if self.head == "fine_pointer" else (1, 1)
 
     @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height in px of the cells of the head."""
+        return self.patch[0] // self.split[0], self.patch[1] // self.split[1]
+
+    @property
     def cell_channels(self) -> int:
         """Features of a cell that the head reads beside its patch's token."""
         return self.stem[-2][2] if self.head == "fine_pointer" else 0

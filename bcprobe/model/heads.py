@@ -24,10 +24,11 @@ class ClickDistribution(Protocol):
         """
         ...
 
-    def cross_entropy(self, heat: Tensor) -> Tensor:
+    def cross_entropy(self, across: Tensor, down: Tensor) -> Tensor:
         """Mean of the negative log-probability over distributions of clicks: [batch, frame] nats.
 
-        ``heat`` [batch, frame, 360, 480] sums to 1.
+        ``across`` [batch, frame, rows of cells, 480] and ``down`` [batch, frame, 360, columns of
+        cells] are their probabilities summed over the cells' height and width.
         """
         ...
 
@@ -98,13 +99,14 @@ class PointerClicks:
             + _at(dy, xy[..., 1] % height)
         )
 
-    def cross_entropy(self, heat: Tensor) -> Tensor:
+    def cross_entropy(self, across: Tensor, down: Tensor) -> Tensor:
         """See `ClickDistribution`."""
-        (width, height), (across, down) = self.head.cell, self.head.split
-        blocks = heat.unflatten(-1, (-1, across, width)).unflatten(-4, (-1, down, height))
-        order = (0, 1, 2, 5, 3, 6, 4)  # b, t, row, column of patches, row, column of cells, px
-        x = blocks.sum(4).permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
-        y = blocks.sum(7).permute(*order).flatten(4, 5).flatten(2, 3)  # (b, t, patch, cell, px)
+        (width, height), (columns, rows) = self.head.cell, self.head.split  # of a patch
+        x = across.unflatten(-1, (-1, columns, width)).unflatten(2, (-1, rows))
+        y = down.unflatten(-1, (-1, columns)).unflatten(2, (-1, rows, height))
+        x = x.permute(0, 1, 2, 4, 3, 5, 6)  # (b, t, row, column of patches, of cells, px)
+        y = y.permute(0, 1, 2, 5, 3, 6, 4)
+        x, y = (part.flatten(4, 5).flatten(2, 3) for part in (x, y))  # (b, t, patch, cell, px)
         dx, dy = self.head.offsets(self.hidden)
         inside = (x * dx).sum((-1, -2, -3)) + (y * dy).sum((-1, -2, -3))
         cells = x.sum(-1)  # (b, t, patch, cell)
@@ -174,8 +176,7 @@ class PointerHead(nn.Module):
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
-        self.split, self.columns = config.split, config.grid[0]
-        self.cell = config.patch[0] // self.split[0], config.patch[1] // self.split[1]
+        self.cell, self.split, self.columns = config.cell, config.split, config.grid[0]
         self.query = nn.Linear(config.d_model, config.d_model)
         self.key = nn.Linear(config.d_model, config.d_model, bias=False)
         self.from_patch = nn.Linear(config.d_model, config.d_model)
@@ -225,9 +226,9 @@ class IndependentClicks:
         check_clicks(xy)
         return (self.x.gather(-1, xy[..., :1]) + self.y.gather(-1, xy[..., 1:])).squeeze(-1)
 
-    def cross_entropy(self, heat: Tensor) -> Tensor:
+    def cross_entropy(self, across: Tensor, down: Tensor) -> Tensor:
         """See `ClickDistribution`."""
-        return -(heat.sum(2) * self.x).sum(-1) - (heat.sum(3) * self.y).sum(-1)
+        return -(across.sum(2) * self.x).sum(-1) - (down.sum(3) * self.y).sum(-1)
 
     def argmax(self) -> Tensor:
         """See `ClickDistribution`."""

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bcprobe.annotators.clicks import add_sums
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Screens
-from bcprobe.gui.packing import pack, shifted
-from bcprobe.training.groups import Recording
+from bcprobe.gui.packing import Packed
+from bcprobe.training.groups import Recording, pack_group
 from bcprobe.types import ACTIONS, SCREEN_HEIGHT, SCREEN_WIDTH
 
 
@@ -27,9 +28,10 @@ class Batch:
     ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
     [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
     `bcprobe.types.ACTIONS`; ``right`` bool, the click is a placement that stands unmistaken;
-    ``valid`` bool, the frame counts; ``weight`` float32, how much in the loss. ``heat`` float32
-    [row, frame, 360, 480] is the distribution to learn where it is known, the click alone
-    elsewhere; None if it is known nowhere.
+    ``valid`` bool, the frame counts; ``weight`` float32, how much in the loss. ``across`` float32
+    [row, frame, row of cells, 480] and ``down`` [row, frame, 360, column of cells] are the
+    distribution to learn where it is known, the click alone elsewhere, summed over the rows and
+    columns of the head's cells; None if it is known nowhere.
     """
 
     frames: Tensor
@@ -40,7 +42,8 @@ class Batch:
     right: Tensor
     valid: Tensor
     weight: Tensor
-    heat: Tensor | None = None
+    across: Tensor | None = None
+    down: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device; itself where it is there already."""
@@ -65,14 +68,21 @@ class Tape:
 
     ``weights`` [action] is how much each kind of click counts in the loss (default: all alike).
     Where an annotator's distribution is to be learned they weigh its parts: the loss is the mean
-    of the weighted loss over the clicks it may make.
+    of the weighted loss over the clicks it may make. ``cell`` is the width and height (px) of
+    the cells over which `Batch` sums that distribution. ``packed`` are the display lists of all
+    recordings, where those have none of their own.
     """
 
     def __init__(
-        self, recordings: Sequence[Recording], weights: NDArray[np.float64] | None = None
+        self,
+        recordings: Sequence[Recording],
+        weights: NDArray[np.float64] | None = None,
+        cell: tuple[int, int] = (1, 1),
+        packed: Packed | None = None,
     ) -> None:
         self.recordings = recordings
         self.weights = np.ones(len(ACTIONS)) if weights is None else weights
+        self.cell, self.packed = cell, packed
         self._screens: Screens | None = None
         self.starts = np.cumsum([0, *(len(made) for made in recordings)])
         self.previous = np.concatenate([made.previous for made in recordings])
@@ -101,6 +111,9 @@ class Tape:
             self.compose(index[share], buffer)
         else:
             self.compose_by_torch(index[share], buffer)
+        across, down = None, None
+        if any(made.aims for made in self.recordings):
+            across, down = self.sums(index)
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),
             previous=torch.from_numpy(self.previous[index]),
@@ -110,7 +123,8 @@ class Tape:
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
             weight=self.weight(index),
-            heat=self.heat(index) if any(made.aims for made in self.recordings) else None,
+            across=across,
+            down=down,
         )
 
     def weight(self, index: NDArray[np.int64]) -> Tensor:
@@ -123,20 +137,23 @@ class Tape:
                 weight[place] = aims.weight(int(index[place] - self.starts[segment]), self.weights)
         return torch.from_numpy(weight)
 
-    def heat(self, index: NDArray[np.int64]) -> Tensor:
-        """What to learn at frames [row, frame]: float32 [row, frame, 360, 480], sums to 1."""
-        heat = np.zeros((*index.shape, SCREEN_HEIGHT, SCREEN_WIDTH), dtype=np.float32)
+    def sums(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """What to learn at frames [row, frame]: ``across`` and ``down`` of `Batch`."""
+        width, height = self.cell
+        across = np.zeros((*index.shape, SCREEN_HEIGHT // height, SCREEN_WIDTH), dtype=np.float32)
+        down = np.zeros((*index.shape, SCREEN_HEIGHT, SCREEN_WIDTH // width), dtype=np.float32)
         segments = self.segments(index)
         for place in np.ndindex(*index.shape):
             segment = int(segments[place])
-            made = self.recordings[segment]
-            if made.aims is None:
+            aims = self.recordings[segment].aims
+            if aims is None:
                 x, y = self.clicks[index[place]]
-                heat[place][y, x] = 1.0
+                across[place][y // height, x] = down[place][y, x // width] = 1.0
             else:
                 frame = int(index[place] - self.starts[segment])
-                made.aims.add_heat(heat[place], frame, self.weights)
-        return torch.from_numpy(heat)
+                options = aims.weighted(frame, self.weights)
+                add_sums(across[place], down[place], options, aims.arrangement, aims.names)
+        return torch.from_numpy(across), torch.from_numpy(down)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
         """Compose frames of the tape into a buffer on the CPU, one by one."""
@@ -150,17 +167,17 @@ class Tape:
     def compose_by_torch(self, index: NDArray[np.int64], buffer: Tensor) -> None:
         """Compose frames of the tape into a buffer on any device, all at once."""
         if self._screens is None or self._screens.device != buffer.device:
-            self._screens = screens_of(self.recordings, buffer.device)
+            self._screens = screens_of(self.recordings, buffer.device, self.packed)
         self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
 
 
-def screens_of(recordings: Sequence[Recording], device: torch.device) -> Screens:
-    """The recordings' frames, numbered from the first to the last; worlds are sent once."""
+def screens_of(
+    recordings: Sequence[Recording], device: torch.device, packed: Packed | None = None
+) -> Screens:
+    """The recordings' frames, numbered from the first to the last; worlds are sent once.
+
+    ``packed`` is what `pack_group` makes of the recordings, if that was done already.
+    """
     stacks = {id(made.images): made.images for made in recordings}
-    firsts = np.cumsum([0, *map(len, stacks.values())])
-    shift = dict(zip(stacks, firsts.tolist(), strict=False))
-    displays = [
-        shifted(display, shift[id(made.images)]) for made in recordings for display in made.displays
-    ]
     images = [torch.from_numpy(stack.copy()).to(device) for stack in stacks.values()]
-    return Screens(pack(displays), torch.cat(images))
+    return Screens(packed or pack_group(recordings), torch.cat(images))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators.clicks import Press, Target, add_mixture
+from bcprobe.annotators.clicks import Press, Target
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import MAX_STEPS, generate
@@ -17,6 +17,7 @@ from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
 from bcprobe.gui.display import DisplayList
 from bcprobe.gui.layouts import Arrangement
+from bcprobe.gui.packing import Packed, pack, shifted
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks.base import Task
 from bcprobe.types import ACTIONS, Episode
@@ -133,17 +134,10 @@ class Aims:
         """Expected weight of the click made, from weights of each action [action]."""
         return sum(chance * weights[self.action(target)] for chance, target in self.options[frame])
 
-    def add_heat(
-        self, heat: NDArray[np.floating[Any]], frame: int, weights: NDArray[np.float64]
-    ) -> None:
-        """Add the probability of each pixel to ``heat`` [360, 480].
-
-        The probability is of clicks that were kept in proportion to the ``weights`` [action] of
-        their kind.
-        """
+    def weighted(self, frame: int, weights: NDArray[np.float64]) -> list[tuple[float, Target]]:
+        """Options, their probabilities in proportion to the ``weights`` [action] of their kind."""
         whole = self.weight(frame, weights)
-        options = [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
-        add_mixture(heat, options, self.arrangement, self.names)
+        return [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
 
 
 def aims_of(
@@ -159,8 +153,9 @@ def aims_of(
 class Recording:
     """An episode as the trainer needs it: what was shown and what was clicked.
 
-    ``images`` uint8 [image, 256, 256, 3]; one display list, click (int64 [frame, 2], px) and
-    action (int8 [frame], index in `bcprobe.types.ACTIONS`) per frame. ``right`` bool
+    ``images`` uint8 [image, 256, 256, 3]; one display list (none where the group's are packed),
+    click (int64 [frame, 2], px) and action (int8 [frame], index in `bcprobe.types.ACTIONS`) per
+    frame. ``right`` bool
     [frame]: the click is a placement that stands unmistaken. ``aims`` is what an annotator would
     have done at each frame, where that is to be learned and not the click.
     """
@@ -173,7 +168,7 @@ class Recording:
     aims: Aims | None = None
 
     def __len__(self) -> int:
-        return len(self.displays)
+        return len(self.clicks)
 
     @property
     def previous(self) -> NDArray[np.int64]:
@@ -256,6 +251,23 @@ def make_group(data: DataConfig, group: int) -> Iterator[Recording]:
         made = record(key, drawn, soft=data.soft)
         last = key.world_seed, made.images
         yield made
+
+
+def pack_group(recordings: Sequence[Recording]) -> Packed:
+    """Display lists of all frames, from the first to the last, as arrays.
+
+    Images are numbered through the recordings' stacks; those that share one count it once.
+    """
+    stacks = {id(made.images): made.images for made in recordings}
+    firsts = np.cumsum([0, *map(len, stacks.values())])
+    shift = dict(zip(stacks, firsts.tolist(), strict=False))
+    return pack(
+        [
+            shifted(display, shift[id(made.images)])
+            for made in recordings
+            for display in made.displays
+        ]
+    )
 
 
 def cut_rows(lengths: list[int], row_length: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -135,6 +135,7 @@ def _loop(
         "device": run.device,
         "share": run.processes.rows(rows),
         "weights": run.experiment.weights,
+        "cell": run.experiment.model.cell,
     }
     with Stream(data, rows, length, **options) as stream:
         keeper.look()

@@ -24,7 +24,9 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
 def cpu_multiplies_bf16() -> bool:
     """Whether this processor has instructions for products in bfloat16."""
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 does not say
+    known: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # torch 2.11 does not say
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 

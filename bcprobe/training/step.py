@@ -31,15 +31,16 @@ class ClickLoss(nn.Module):
         previous: Tensor,
         segments: Tensor,
         targets: Tensor,
-        heat: Tensor | None = None,
+        across: Tensor | None = None,
+        down: Tensor | None = None,
     ) -> Tensor:
         """NLL [row, frame] in nats, of inputs shaped as in `Batch`.
 
-        With ``heat`` its mean over that distribution.
+        With ``across`` and ``down`` its mean over that distribution.
         """
         clicks = self.model(frames, previous, segments)
-        if heat is not None:
-            return clicks.cross_entropy(heat)
+        if across is not None and down is not None:
+            return clicks.cross_entropy(across, down)
         nll: Tensor = -clicks.click_log_prob(targets)
         return nll
 
@@ -70,8 +71,8 @@ class Forward:
             torch.compiler.set_stance("force_eager") if eager else nullcontext(),
             products_in(self.precision, self.model.device),
         ):
-            inputs = (batch.frames, batch.previous, batch.segments, batch.targets, batch.heat)
-            nll: Tensor = self.loss(*inputs)
+            inputs = (batch.frames, batch.previous, batch.segments, batch.targets)
+            nll: Tensor = self.loss(*inputs, batch.across, batch.down)
         return nll
 
     def alone(self, alone: bool) -> AbstractContextManager[None]:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.training.batch import Batch, Tape, frame_buffer
-from bcprobe.training.groups import DataConfig, Recording, deal
-from bcprobe.training.worker import receive_group, serve
+from bcprobe.training.groups import DataConfig, deal
+from bcprobe.training.worker import Group, receive_group, serve
 
 #: Batches that exist at once: one in use, one ready, one being composed.
 BUFFERS = 3
@@ -47,7 +47,8 @@ class Stream(Iterator[tuple[Batch, Position]]):
     but one has been asked for; keep no views. Memory holds one group in use, one group a
     worker, and `BUFFERS` batches. Frames of the rows ``share`` (default: all) are composed on
     ``device``, the rest of a batch lies on the CPU; frames for a GPU never exist on the host.
-    ``weights`` are those of `Tape`. ``waited`` counts the seconds spent waiting for data.
+    ``weights`` and ``cell`` are those of `Tape`. ``waited`` counts the seconds spent waiting for
+    data.
 
     Raises `StreamError` within seconds if a worker dies.
     """
@@ -64,10 +65,11 @@ class Stream(Iterator[tuple[Batch, Position]]):
         device: torch.device | str = "cpu",
         share: slice = slice(None),
         weights: NDArray[np.float64] | None = None,
+        cell: tuple[int, int] = (1, 1),
     ) -> None:
         self.data, self.rows, self.row_length, self.start = data, rows, row_length, start
         self.share, shown = share, len(range(rows)[share])
-        self.weights = weights
+        self.weights, self.cell = weights, cell
         self.waited = 0.0
         self._free: queue.Queue[Tensor] = queue.Queue()
         for _ in range(BUFFERS):
@@ -76,7 +78,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
         self._in_use: Tensor | None = None
         self._error: BaseException | None = None
         self._stop = threading.Event()
-        self._pool = _Pool(data, workers, start.group)
+        self._pool = _Pool(data, workers, start.group, torch.device(device).type != "cpu")
         self._thread = threading.Thread(target=self._produce, name="bcprobe-compose", daemon=True)
         self._thread.start()
 
@@ -120,18 +122,18 @@ class Stream(Iterator[tuple[Batch, Position]]):
     def _produce(self) -> None:
         try:
             for group in count(self.start.group):
-                recordings = self._fetch(group)
+                made = self._fetch(group)
                 first = self.start.batch if group == self.start.group else 0
-                if recordings is None or not self._compose(group, recordings, first):
+                if made is None or not self._compose(group, made, first):
                     return
         except BaseException as error:
             self._error = error
 
-    def _compose(self, group: int, recordings: list[Recording], first: int) -> bool:
+    def _compose(self, group: int, made: Group, first: int) -> bool:
         """Make a group's batches from number ``first`` on; false if told to stop."""
-        lengths = [len(made) for made in recordings]
+        lengths = [len(recording) for recording in made.recordings]
         batches = deal(self.data, group, lengths, self.rows, self.row_length)
-        tape = Tape(recordings, self.weights)
+        tape = Tape(made.recordings, self.weights, self.cell, made.packed)
         for number in range(first, len(batches)):
             buffer = self._empty_buffer()
             if buffer is None:
@@ -142,7 +144,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
             self._ready.put((batch, after, buffer))
         return True
 
-    def _fetch(self, group: int) -> list[Recording] | None:
+    def _fetch(self, group: int) -> Group | None:
         while not self._stop.is_set():
             if self._pool.ready(group):
                 return self._pool.take(group)
@@ -161,13 +163,13 @@ class Stream(Iterator[tuple[Batch, Position]]):
 class _Pool:
     """Worker processes; group ``g`` is made by worker ``g % workers``, one group ahead."""
 
-    def __init__(self, data: DataConfig, workers: int, first: int) -> None:
+    def __init__(self, data: DataConfig, workers: int, first: int, packs: bool) -> None:
         context = get_context("spawn")
         self.processes, self.connections = [], []
         for number in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=serve, args=(theirs, data), name=f"data worker {number}", daemon=True
+                target=serve, args=(theirs, data, packs), name=f"data worker {number}", daemon=True
             )
             process.start()
             theirs.close()
@@ -183,7 +185,7 @@ class _Pool:
         number = group % len(self.processes)
         return bool(connection.wait([self.connections[number]], timeout=HEARTBEAT))
 
-    def take(self, group: int) -> list[Recording]:
+    def take(self, group: int) -> Group:
         """The group; its worker goes on to its next one."""
         number = group % len(self.processes)
         try:

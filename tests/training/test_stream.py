@@ -4,6 +4,8 @@ import os
 import signal
 import time
 from dataclasses import replace
+from multiprocessing import Pipe
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from numpy.typing import NDArray
 
 from bcprobe.episodes.record import frames, generate
 from bcprobe.training.batch import Batch, Tape, frame_buffer
-from bcprobe.training.groups import DataConfig, group_keys, make_group
+from bcprobe.training.groups import DataConfig, group_keys, make_group, pack_group
 from bcprobe.training.stream import Position, Stream, StreamError
+from bcprobe.training.worker import Group, receive_group, send_group
 from bcprobe.types import ACTIONS
 
 DATA = DataConfig(episodes=3, difficulty="easy")
@@ -145,6 +148,22 @@ def test_torch_fills_a_batch_with_the_frames_of_numpy() -> None:
     tape.compose(index, ours)
     tape.compose_by_torch(index, theirs)
     assert torch.equal(ours, theirs)
+
+
+def test_groups_packed_by_the_worker_are_those_packed_here() -> None:
+    recordings = list(make_group(replace(DATA, episodes=4, personas=2), 0))
+    ours, theirs = Pipe()
+    sender = Thread(target=send_group, args=(theirs, recordings, pack_group(recordings)))
+    sender.start()
+    found = receive_group(ours)
+    sender.join()
+    assert isinstance(found, Group)
+    assert not any(made.displays for made in found.recordings)
+    index = np.arange(40).reshape(2, 20)
+    here, there = frame_buffer(2, 20), frame_buffer(2, 20)
+    Tape(recordings).compose(index, here)
+    Tape(found.recordings, packed=found.packed).compose_by_torch(index, there)
+    assert torch.equal(here, there)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bcprobe.annotators.clicks import mixture
 from bcprobe.episodes.clickers import RandomClicker
 from bcprobe.episodes.record import generate, work
 from bcprobe.episodes.store import write_episodes
@@ -18,6 +19,7 @@ from bcprobe.experiments import tiny
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
+from bcprobe.tasks import TASKS
 from bcprobe.training.batch import Tape, frame_buffer
 from bcprobe.training.groups import Aims, DataConfig, group_keys, make_group
 from bcprobe.training.loop import train
@@ -29,9 +31,8 @@ TASK = "colored_dot_tracking"
 
 def heat_map(aims: Aims, frame: int) -> np.ndarray:
     """What is to be learned at a frame, every kind of click weighing alike: [360, 480]."""
-    heat = np.zeros((360, 480))
-    aims.add_heat(heat, frame, np.ones(len(ACTIONS)))
-    return heat
+    options = aims.weighted(frame, np.ones(len(ACTIONS)))
+    return mixture(options, aims.arrangement, aims.names).heat_map()
 
 
 def test_an_annotators_own_episode_is_labelled_with_its_own_distribution() -> None:
@@ -82,20 +83,39 @@ def test_cross_entropy_of_one_click_is_its_nll_and_of_several_their_mean(head: s
     heat[0, 1, 200, 200] = 1.0
     nll = [-clicks.click_log_prob(places[i][None])[0] for i in (0, 1)]
     expected = torch.stack([(nll[0][0] + nll[1][0]) / 2, nll[1][1]])
-    torch.testing.assert_close(clicks.cross_entropy(heat)[0], expected)
+    sums = summed(heat, model.config.cell)
+    torch.testing.assert_close(clicks.cross_entropy(*sums)[0], expected)
 
 
-def test_a_tape_of_both_kinds_has_a_heat_map_for_every_frame() -> None:
+def summed(heat: torch.Tensor, cell: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps [..., 360, 480] summed over cells' height and width."""
+    return heat.unflatten(-2, (-1, cell[1])).sum(-2), heat.unflatten(-1, (-1, cell[0])).sum(-1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: str) -> None:
+    made = next(make_group(DataConfig(tasks=(task,), episodes=1, soft=True), 0))
+    assert made.aims is not None
+    index = np.arange(min(40, len(made)))[None]
+    batch = Tape([made], cell=(40, 30)).fill(index, frame_buffer(*index.shape))
+    heat = torch.from_numpy(np.stack([heat_map(made.aims, int(t)) for t in index[0]]))[None]
+    for found, wanted in zip((batch.across, batch.down), summed(heat, (40, 30)), strict=True):
+        assert found is not None
+        torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=0)
+
+
+def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
     plain = next(make_group(DataConfig(difficulty="easy", episodes=1), 0))
     tape = Tape([plain, relabelled(generate(TASK, 5, difficulty="easy"))])
     index = np.array([[0, 1, len(plain), len(plain) + 1]])
     batch = tape.fill(index, frame_buffer(1, 4))
-    assert batch.heat is not None
-    assert batch.heat.sum((-1, -2)).numpy() == pytest.approx(1.0)
     x, y = plain.clicks[1]
-    assert batch.heat[0, 1, y, x] == 1
-    assert batch.heat[0, 2].max() < 1
-    assert Tape([plain]).fill(index[:, :2], frame_buffer(1, 2)).heat is None
+    for found in (batch.across, batch.down):
+        assert found is not None
+        assert found.sum((-1, -2)).numpy() == pytest.approx(1.0)
+        assert found[0, 1, y, x] == 1
+        assert found[0, 2].max() < 1
+    assert Tape([plain]).fill(index[:, :2], frame_buffer(1, 2)).across is None
 
 
 def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
@@ -105,15 +125,15 @@ def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
     plain, weighed = (
         Tape([made], w).fill(index, frame_buffer(*index.shape)) for w in (None, heavy)
     )
-    assert plain.heat is not None
-    assert weighed.heat is not None
+    assert plain.across is not None
+    assert weighed.across is not None
     assert made.aims is not None
     done = made.aims.arrangement.buttons[made.aims.names.index("Done")]
     counted = np.ones((360, 480))
     counted[done.y : done.y + done.height, done.x : done.x + done.width] = 5.0
-    expected = plain.heat.numpy() * counted
+    expected = plain.across.numpy() * counted
     np.testing.assert_allclose(
-        weighed.heat.numpy() * weighed.weight.numpy()[..., None, None], expected, atol=1e-6
+        weighed.across.numpy() * weighed.weight.numpy()[..., None, None], expected, atol=1e-6
     )
     assert 1.0 < weighed.weight.max() <= 5.0
     assert plain.weight.numpy() == pytest.approx(1.0)
