@@ -4,8 +4,9 @@ Runs compared were validated on the same unseen worlds (their number of clicks i
 Intervals are Wilson's over clicks: too narrow, as clicks of a world go together. A run is a
 checkpoint's name or the folder of a run, finished or not, as `bcprobe train` makes it.
 
-    bcprobe train --experiment nine-nano-from-dots --out runs/nine-nano-from-dots
-    python benchmarks/recipes.py --runs nine-nano runs/nine-nano-from-dots
+    bcprobe train --experiment nine-nano-coarse --frames 32768 --out runs/coarse
+    bcprobe train --experiment nine-nano-adamw --frames 32768 --out runs/adamw
+    python benchmarks/recipes.py --runs runs/coarse runs/adamw
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from bcprobe.model.registry import find_checkpoint
 from bcprobe.results import read_table, wilson
 
 #: Shares compared: column of the validation table, column of its clicks, name shown.
-SHARES = (("accuracy_place", "n_place", "placements"), ("accuracy_undo", "n_undo", "undo"))
+SHARES = (
+    ("accuracy_navigate", "n_navigate", "navigation"),
+    ("accuracy_place", "n_place", "placements"),
+    ("accuracy_undo", "n_undo", "undo"),
+)
 #: What stands above the tables.
 NOTE = (
     "Unseen worlds, after equal frames of the run itself; what the weights it began with had "
@@ -31,13 +36,17 @@ NOTE = (
 
 
 def compare(names: list[str]) -> pd.DataFrame:
-    """A row for each number of frames at which all runs were validated, and each run."""
+    """A row for each power of two of frames at which all runs were validated, and each run.
+
+    And for the last number of frames that they share.
+    """
     folders = [Path(name) if Path(name).is_dir() else find_checkpoint(name) for name in names]
     tables = [read_table(folder / "validation.parquet") for folder in folders]
     clicks = {tuple(table.iloc[-1][["n_place", "n_undo", "n_navigate"]]) for table in tables}
     if len(clicks) > 1:
         raise InputError("the runs were validated on different worlds")
-    shared = set.intersection(*(set(table["frames"]) for table in tables))
+    shared = set.intersection(*(set(table["frames"].astype(int)) for table in tables))
+    shared = {frames for frames in shared if frames == max(shared) or frames & (frames - 1) == 0}
     parts = [table[table["frames"].isin(shared)] for table in tables]
     parts = [part.assign(run=name) for name, part in zip(names, parts, strict=True)]
     found = pd.concat(parts).sort_values(["frames", "run"], kind="stable")

@@ -1,7 +1,8 @@
 """What learning and looking are thought to take, in seconds of one CPU core or one GPU.
 
-Rates are those of a 2.6 GHz server core (``benchmarks/training.md``) and, for a GPU, of an H100
-whose frames are composed where they are learned from; a plan is an estimate, not a promise.
+Rates are those of a server core with products in bfloat16 (one without takes three times as long;
+``benchmarks/training.md``) and, for a GPU, of an H100 whose frames are composed where they are
+learned from; a plan is an estimate, not a promise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Rate:
     start: float
 
 
-CPU = Rate(frame=1.5e-3, flops=3.0e10, start=15.0)
+CPU = Rate(frame=1.0e-3, flops=2.0e11, start=15.0)
 GPU = Rate(frame=4e-4, flops=2.0e13, start=60.0)
 RATES = {"cpu": CPU, "gpu": GPU}
 
