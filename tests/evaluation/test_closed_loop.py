@@ -107,7 +107,7 @@ def test_what_saves_work_changes_no_click(
     tiny: ClickTransformer, temperature: float, one_frame: bool
 ) -> None:
     plain = ModelPolicy(tiny, temperature, one_frame=one_frame)
-    sight, reach = Sight(tiny.encoder.patches, tiny.device), reach_of(tiny)
+    sight, reach = Sight(tiny.encoder.see, tiny.device), reach_of(tiny)
     brief = ModelPolicy(tiny, temperature, one_frame=one_frame, sight=sight, reach=reach)
     first, second = (
         [episode.steps for episode in work(policy, TASK, SEEDS[:3], origin="m", max_steps=25)]
