@@ -2,8 +2,9 @@
 
 The plain one is what a tutorial would give: frames as PNG files decoded by a DataLoader,
 ``Conv2d`` on float pixels, eager scaled_dot_product_attention under a dense mask over the
-whole row. Both give the same loss, which is checked before anything is timed. Then a step of
-each preset with its memory and MFU (nan where the device's peak is not known).
+whole row, all in float32. Both give the same loss, which is checked before anything is timed. Our
+step runs as `bcprobe train` runs it here, and once more in float32. Then a step of each preset
+with its memory and MFU (nan where the device's peak is not known).
 
     python benchmarks/training.py --threads 2 --out benchmarks/training.md
     python benchmarks/training.py --device cuda --experiment dots-nano --presets all
@@ -47,9 +48,16 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.loop import pick_device
 from bcprobe.training.memory import keep_freed_memory
+from bcprobe.training.precision import pick_precision
 from bcprobe.training.run import MemoryFullError, Run
 from bcprobe.training.stream import Position, Stream
 
+#: What is timed: name shown.
+SIDES = {
+    "ours": "ours, as it runs here",
+    "fp32": "ours in float32",
+    "plain": "plain network, PNG files, DataLoader",
+}
 #: Batches written as PNG files for the plain loader, which goes round and round.
 PNG_BATCHES = 2
 
@@ -85,7 +93,8 @@ class PlainClickTransformer(nn.Module):
         batch, count = frames.shape[:2]
         x = frames.flatten(0, 1).contiguous().float() / 64 - 1
         for number, conv in enumerate(self.convs):
-            x = conv(x.relu() if number else x)
+            x = x.relu() if number else x
+            cells, x = x, conv(x)
         encoder = self.inner.encoder
         patches = x.flatten(2).mT + encoder.patches.position
         tokens = [
@@ -101,7 +110,16 @@ class PlainClickTransformer(nn.Module):
         for block in self.inner.blocks:
             x = x + self._attend(block.attn, block.ln1(x), table, mask)
             x = x + block.mlp(block.ln2(x))
-        return self.inner.read(x)
+        return self.inner.read(x, self._cells(cells).unflatten(0, (batch, count)))
+
+    def _cells(self, x: Tensor) -> Tensor:
+        """Cells [n, patch, cell, channel] that the head reads, of [n, channel, row, column]."""
+        if not self.config.cell_channels:
+            return x.new_zeros(len(x), self.config.n_patches, 1, 0)
+        across, down = self.config.split
+        x = x.unflatten(-1, (-1, across)).unflatten(-3, (-1, down))
+        x = x.permute(0, 2, 4, 3, 5, 1)  # n, row and column of patches, of cells, channel
+        return x.flatten(3, 4).flatten(1, 2)
 
     def _attend(self, attn: Any, x: Tensor, table: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         size = self.config.tokens_per_frame
@@ -176,9 +194,19 @@ def finish(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def our_steps(experiment: Experiment, device: torch.device, workers: int = 1) -> Iterator[Step]:
-    run, rows, length = Run(experiment, device), experiment.rows, experiment.row_length
-    with Stream(experiment.data, rows, length, workers=workers, device=device) as stream:
+def our_steps(
+    experiment: Experiment, device: torch.device, precision: str, workers: int = 1
+) -> Iterator[Step]:
+    run = new_run(experiment, device, precision)
+    with Stream(
+        experiment.data,
+        experiment.rows,
+        experiment.row_length,
+        workers=workers,
+        device=device,
+        weights=experiment.weights,
+        cell=experiment.model.cell,
+    ) as stream:
         while True:
             began, used, before = time.perf_counter(), time.process_time(), stream.waited
             batch, after = next(stream)
@@ -186,6 +214,10 @@ def our_steps(experiment: Experiment, device: torch.device, workers: int = 1) ->
             run.learn(batch, after, waited)
             finish(device)
             yield Step(time.perf_counter() - began, waited, time.process_time() - used)
+
+
+def new_run(experiment: Experiment, device: torch.device, precision: str = "auto") -> Run:
+    return Run(experiment, device, precision=pick_precision(precision, device))
 
 
 def timed(
@@ -197,16 +229,16 @@ def timed(
     workers: int,
     count: int,
 ) -> list[Step]:
-    """Times of ``count`` steps of "ours" or "plain", in a process of its own.
+    """Times of ``count`` steps of one of `SIDES`, in a process of its own.
 
     Four steps before them are not counted: the workers' first worlds and memory's first touch.
     """
     torch.set_num_threads(threads)
-    if side == "ours":
-        keep_freed_memory()
-        steps = our_steps(experiment, device, workers)
-    else:
+    if side == "plain":
         steps = plain_steps(experiment, rows, device)
+    else:
+        keep_freed_memory()
+        steps = our_steps(experiment, device, "auto" if side == "ours" else "fp32", workers)
     found = [next(steps) for _ in range(count + 4)][4:]
     steps.close()  # type: ignore[attr-defined]
     return found
@@ -240,7 +272,7 @@ def check_same(experiment: Experiment, batch: Batch) -> float:
 
 def profile(experiment: Experiment, batch: Batch) -> list[dict[str, Any]]:
     """Operators that take the most time of a step, with their share of it."""
-    run = Run(experiment, torch.device("cpu"))
+    run = new_run(experiment, torch.device("cpu"))
     run.learn(batch, Position(), 0.0)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         run.learn(batch, Position(), 0.0)
@@ -266,7 +298,7 @@ def measure_preset(
 ) -> dict[str, Any]:
     """Speed, MFU and peak memory of a preset's step on one batch that is already there."""
     plan = replace(experiment, model=get_preset(name))
-    run = Run(plan, device)
+    run = new_run(plan, device)
     batch = batch.to(device)
     try:
         run.learn(batch, Position(), 0.0)
@@ -311,7 +343,8 @@ def one_preset(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     experiment = replace(get_experiment(options.experiment), frames=1 << 30)
-    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+    shape, cell = (experiment.rows, experiment.row_length), get_preset(options.one_preset).cell
+    with Stream(experiment.data, *shape, cell=cell) as stream:
         batch, _ = next(stream)
         device = pick_device(options.device)
         return measure_preset(options.one_preset, batch, experiment, device, options.steps)
@@ -323,13 +356,14 @@ def measure(
     keep_freed_memory()  # for the profile; each side is timed in a process of its own
     torch.set_num_threads(threads)
     experiment = replace(get_experiment(name), frames=1 << 30)
-    with Stream(experiment.data, experiment.rows, experiment.row_length) as stream:
+    shape = experiment.rows, experiment.row_length
+    with Stream(experiment.data, *shape, cell=experiment.model.cell) as stream:
         batch, _ = next(stream)
         difference = check_same(experiment, batch)
         operators = profile(experiment, batch)
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(experiment, Path(folder))
-        times: dict[str, list[Step]] = {"ours": [], "plain": []}
+        times: dict[str, list[Step]] = {side: [] for side in SIDES}
         for side in list(times) * rounds:
             work = (timed, side, experiment, rows, device, threads, workers, steps)
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -380,7 +414,7 @@ def as_markdown(found: dict[str, Any]) -> str:
         "| | frames/s | median step, ms | processor, ms a frame | waiting for data |",
         "|---|---|---|---|---|",
     ]
-    for side, name in (("ours", "ours"), ("plain", "plain network, PNG files, DataLoader")):
+    for side, name in SIDES.items():
         row = found[side]
         lines.append(
             f"| {name} | {row['frames_per_second']:.1f} | {row['median_step_ms']:.0f} "

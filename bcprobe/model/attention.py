@@ -132,9 +132,13 @@ def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     backward (torch 2.13, ``benchmarks/attention.py``).
     """
     if q.dtype == torch.bfloat16 and not q.is_cuda:
-        scores = (q * q.shape[-1] ** -0.5) @ k.mT + mask
-        return scores.softmax(-1) @ v
+        return mix_by_products(q, k, v, mask)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def mix_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """What scaled_dot_product_attention gives, by two matrix products and a softmax."""
+    return ((q * q.shape[-1] ** -0.5) @ k.mT + mask).softmax(-1) @ v
 
 
 class _Windows(torch.autograd.Function):
