@@ -22,6 +22,7 @@ from bcprobe.figures import (
     overview,
     probe_emergence,
     probe_layers,
+    scaling,
     steering,
     style,
 )
@@ -45,6 +46,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mistake_probe": across.plot,
     "overview": overview.plot,
     "probe_emergence": probe_emergence.plot,
+    "scaling": scaling.plot,
     "steering": steering.plot,
 }
 

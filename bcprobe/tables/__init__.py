@@ -31,5 +31,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "mistake_probe": probing.mistake_probe,
     "overview": screens.gallery,
     "probe_emergence": probing.probe_emergence,
+    "scaling": partial(studies.study_table, "scaling"),
     "steering": probing.steering,
 }
