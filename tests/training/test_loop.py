@@ -23,7 +23,7 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.loop import pick_device, train
 from bcprobe.training.run import DivergedError, MemoryFullError, Run
 from bcprobe.training.saving import SavedState, load_state
-from bcprobe.training.stream import Stream, StreamError
+from bcprobe.training.stream import Position, Stream, StreamError
 
 
 def go(experiment: Experiment, folder: Path, **options: object) -> Path:
@@ -77,6 +77,26 @@ def test_ctrl_c_finishes_the_step_saves_and_says_so(
     assert signal.getsignal(signal.SIGINT) is before
     assert state_of(tmp_path / "run").values["step"] == 6
     assert len(pd.read_parquet(tmp_path / "run" / "training.parquet")) == 6
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_resumed_run_goes_on_in_its_precision(
+    quick: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    folder, used = tmp_path / "run", []
+    learn = Run.learn
+
+    def noting(self: Run, batch: Batch, after: Position, waited: float) -> None:
+        used.append(self.precision)
+        learn(self, batch, after, waited)
+        if len(used) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "learn", noting)
+    with pytest.raises(KeyboardInterrupt):
+        go(replace(quick, frames=64), folder, precision=precision)
+    go(replace(quick, frames=64), folder, resume=True)
+    assert used == [torch.bfloat16 if precision == "bf16" else torch.float32] * 4
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
