@@ -4,9 +4,9 @@ Runs compared were validated on the same unseen worlds (their number of clicks i
 Intervals are Wilson's over clicks: too narrow, as clicks of a world go together. A run is a
 checkpoint's name or the folder of a run, finished or not, as `bcprobe train` makes it.
 
-    bcprobe train --experiment nine-nano-coarse --frames 32768 --out runs/coarse
-    bcprobe train --experiment nine-nano-adamw --frames 32768 --out runs/adamw
-    python benchmarks/recipes.py --runs runs/coarse runs/adamw
+    bcprobe train --experiment nine-nano-coarse --frames 32768 --out runs/recipe-nine-nano-coarse
+    bcprobe train --experiment nine-nano-adamw --frames 32768 --out runs/recipe-nine-nano-adamw
+    python benchmarks/recipes.py --runs runs/recipe-nine-nano-coarse runs/recipe-nine-nano-adamw
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SHARES = (
 )
 #: What stands above the tables.
 NOTE = (
-    "Unseen worlds, after equal frames of the run itself; what the weights it began with had "
-    "seen is not counted."
+    "Unseen worlds, after equal frames; one run each, each by `bcprobe train --experiment NAME`. "
+    "What an experiment changes is in `bcprobe/experiments.py`."
 )
 
 
