@@ -39,12 +39,6 @@ def dots_nano_independent() -> Experiment:
     return replace(dots_nano(), name="dots-nano-independent", model=model)
 
 
-def dots_nano_soft() -> Experiment:
-    """`dots_nano`, taught the annotator's whole distribution at each frame."""
-    soft = replace(dots_nano().data, soft=True)
-    return replace(dots_nano(), name="dots-nano-soft", data=soft)
-
-
 def nine_nano() -> Experiment:
     """All nine tasks in the original layout, 1.3 M parameters, for a CPU with patience.
 
@@ -109,7 +103,6 @@ def tiny() -> Experiment:
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano": dots_nano,
     "dots-nano-independent": dots_nano_independent,
-    "dots-nano-soft": dots_nano_soft,
     "nine-nano": nine_nano,
     "nine-nano-adamw": nine_nano_adamw,
     "nine-nano-coarse": nine_nano_coarse,
