@@ -128,8 +128,8 @@ class Band:
 def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Values [batch, head, query, d_head] mixed by their scores plus ``mask``.
 
-    In bfloat16 on a CPU plain products are two to four times as fast as the fused kernel, forward and
-    backward (torch 2.13, ``benchmarks/attention.py``).
+    In bfloat16 on a CPU plain products are two to four times as fast as the fused kernel, forward
+    and backward (torch 2.13, ``benchmarks/attention.md``).
     """
     if q.dtype == torch.bfloat16 and not q.is_cuda:
         return mix_by_products(q, k, v, mask)
