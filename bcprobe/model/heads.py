@@ -207,8 +207,8 @@ class PointerHead(nn.Module):
 
     def offsets(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the offsets: [..., cell width] and [..., cell height] px."""
-        if hidden.is_inference() and not torch.is_inference_mode_enabled():
-            hidden = hidden.clone()  # asked for after the mode in which the model looked
+        if not torch.compiler.is_compiling() and hidden.is_inference():
+            hidden = hidden.clone()  # may be asked for after the mode in which the model looked
         return self.across(hidden).log_softmax(-1, dtype=torch.float32), self.down(
             hidden
         ).log_softmax(-1, dtype=torch.float32)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,18 +27,31 @@ def inputs() -> tuple[Tensor, ...]:
     return frames.permute(0, 1, 4, 2, 3), clicks, segments, clicks.flip(1)
 
 
-def loss() -> ClickLoss:
+FINE = {"head": "fine_pointer", "stem": ((8, 6, 4), (5, 5, 8), (2, 3, 32))}
+
+
+def loss(**changes: Any) -> ClickLoss:
     torch.manual_seed(0)
-    return ClickLoss(ClickTransformer(replace(tiny().model, n_layers=1)))
+    return ClickLoss(ClickTransformer(replace(tiny().model, n_layers=1, **changes)))
+
+
+def sums() -> tuple[Tensor, Tensor]:
+    """What to learn instead of clicks, summed over the fine pointer's cells."""
+    heat = torch.rand(2, 4, 360, 480, generator=torch.Generator().manual_seed(1))
+    heat = heat / heat.sum((-1, -2), keepdim=True)
+    return heat.unflatten(2, (-1, 30)).sum(3), heat.unflatten(3, (-1, 40)).sum(4)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_step_compiles_into_one_graph_that_learns_the_same() -> None:
-    module = loss()
+@pytest.mark.parametrize(("changes", "more"), [({}, ()), (FINE, ()), (FINE, sums())])
+def test_the_step_compiles_into_one_graph_that_learns_the_same(
+    changes: dict[str, Any], more: tuple[Tensor, ...]
+) -> None:
+    module = loss(**changes)
     results = []
     for run in (module, torch.compile(module, backend="aot_eager", fullgraph=True)):
         module.zero_grad()
-        nll = run(*inputs())
+        nll = run(*inputs(), *more)
         nll.sum().backward()
         results.append([nll.detach(), *(p.grad.clone() for p in module.parameters())])
     for one, other in zip(*results, strict=True):
