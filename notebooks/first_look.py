@@ -18,13 +18,13 @@ from bcprobe.episodes.tensors import as_tensors
 from bcprobe.explore import explore
 from bcprobe.figures.lens import mark, overlay
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
+from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.latents import label_table
 from bcprobe.probes.lens import look
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
-CHECKPOINT = DEFAULT_CHECKPOINT
+CHECKPOINT = "dots-nano"
 
 # %%
 model = load_checkpoint(CHECKPOINT)

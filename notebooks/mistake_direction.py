@@ -18,14 +18,14 @@ from bcprobe.episodes.twins import placements, twin
 from bcprobe.explore import explore
 from bcprobe.figures import probe_layers
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
+from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.activations import collect
 from bcprobe.probes.linear import arrays
 from bcprobe.probes.run import run
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
-CHECKPOINT = DEFAULT_CHECKPOINT
+CHECKPOINT = "dots-nano"
 EPISODES = 60
 UNSEEN = 40
 

@@ -18,14 +18,14 @@ import torch
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import work
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
+from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.interventions import Bench, Steered, add, make_twins, random_directions
 from bcprobe.probes.run import run
 from bcprobe.results import mean_score, wilson
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
-CHECKPOINT = DEFAULT_CHECKPOINT
+CHECKPOINT = "dots-nano"
 EPISODES = 60
 PAIRS = 40
 WORLDS = 12

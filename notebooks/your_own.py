@@ -23,7 +23,6 @@ from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, work
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.probes.activations import collect
 from bcprobe.probes.linear import ask
 from bcprobe.results import mean_score, wilson
@@ -32,7 +31,7 @@ from bcprobe.tasks import TASKS
 from bcprobe.tasks.colored_dot_tracking import SETTINGS, ColoredDotTracking
 
 # %% tags=["parameters"]
-CHECKPOINT = DEFAULT_CHECKPOINT
+CHECKPOINT = "dots-nano"
 EPISODES = 30
 WORLDS = 12
 MAX_STEPS = 200

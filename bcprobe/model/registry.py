@@ -12,8 +12,8 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
 
 #: What every verb looks at unless told otherwise.
-DEFAULT_CHECKPOINT = "dots-nano"
-#: What the figures over several tasks are about. It is not the default: it still places badly.
+DEFAULT_CHECKPOINT = "nine-nano"
+#: What the figures over several tasks are about.
 NINE_TASK_CHECKPOINT = "nine-nano"
 #: What is followed over its saved steps: all tasks, trained from nothing.
 NINE_TASK_SERIES = "nine-nano"

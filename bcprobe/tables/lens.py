@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from bcprobe.episodes.record import generate
 from bcprobe.figures.lens import COLUMNS
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
+from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.interventions import undo_button
 from bcprobe.probes.lens import Decision, look
 from bcprobe.rng import split_seed
+from bcprobe.tables.evaluation import POINTER
 from bcprobe.types import Episode
 
 #: Side in px of the squares over which the lens is summed: 48 x 36 of them.
@@ -24,11 +25,11 @@ SQUARE = 10
 
 def lens() -> pd.DataFrame:
     """The first Undo that answers a mistaken placement at once, in a test episode."""
-    model = load_checkpoint(DEFAULT_CHECKPOINT)
+    model = load_checkpoint(POINTER)
     task = trained_tasks(model.folder)[0]
     episodes = (generate(task, split_seed("test", number)) for number in count())
     episode, step = next((e, t) for e in episodes for t in corrections(e))
-    return decision_table(look(episode, step, model), episode, DEFAULT_CHECKPOINT)
+    return decision_table(look(episode, step, model), episode, POINTER)
 
 
 def corrections(episode: Episode) -> list[int]:
