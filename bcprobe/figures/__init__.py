@@ -12,6 +12,7 @@ from bcprobe.figures import (
     across,
     annotator,
     closed_loop,
+    dagger,
     emergence,
     gallery,
     heads,
@@ -32,6 +33,7 @@ from bcprobe.results import read_table
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": annotator.plot,
     "closed_loop": closed_loop.plot,
+    "dagger": dagger.plot,
     "directions": across.plot_directions,
     "dots_mistake_probe": probe_layers.plot,
     "dots_steering": steering.plot,

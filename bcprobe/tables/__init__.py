@@ -17,6 +17,7 @@ from bcprobe.tables import evaluation, lens, probing, screens, studies
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
     "closed_loop": evaluation.closed_loop,
+    "dagger": partial(studies.study_table, "dagger"),
     "directions": probing.directions,
     "dots_mistake_probe": probing.dots_mistake_probe,
     "dots_steering": probing.dots_steering,
