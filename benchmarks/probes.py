@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bcprobe.files import atomic_file
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, NINE_TASK_CHECKPOINT
+from bcprobe.model.registry import NINE_TASK_CHECKPOINT
 
 TASK = "colored_dot_tracking"
 
@@ -180,7 +180,7 @@ def as_markdown(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
+    parser.add_argument("--checkpoint", default="dots-nano")
     parser.add_argument("--nine", default=NINE_TASK_CHECKPOINT, help="checkpoint of several tasks")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--refits", type=int, default=40)
