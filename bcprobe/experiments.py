@@ -72,7 +72,7 @@ def nine_nano_adamw() -> Experiment:
 
 
 def nine_nano_coarse() -> Experiment:
-    """`nine_nano_adamw` with the pointer that reads patch tokens alone, to compare."""
+    """`nine_nano_adamw` with the plain pointer and half the stem, to compare."""
     return replace(nine_nano_adamw(), name="nine-nano-coarse", model=coarse_nano())
 
 

@@ -185,8 +185,8 @@ class FrameEncoder(nn.Module):
     def forward(self, frames: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [batch, frame, token, d_model] of frames uint8 [batch, frame, 3, 360, 480].
 
-        Second are the cells the head reads: [batch, frame, patch, cell, channel], none of no
-        channel if it reads none. Frames seen before may be given as what `see` made of them.
+        Second are the cells the head reads: [batch, frame, patch, cell, channel], of no channel if
+        it reads none. Frames seen before may be given as what `see` made of them.
         """
         batch, count = frames.shape[:2]
         if frames.is_floating_point():
