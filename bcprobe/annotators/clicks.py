@@ -176,8 +176,8 @@ def add_sums(
     for probability, target in targets:
         if isinstance(target, Region):
             rows, columns, share = _tiles(target, arrangement.canvas)
-            np.add.at(across, (rows // height, columns), probability * share)
-            np.add.at(down, (rows, columns // width), probability * share)
+            _count(across, rows // height, columns, probability * share)
+            _count(down, rows, columns // width, probability * share)
         else:
             patch = patch_of(target, arrangement, names)
             first, shares = _by_cell(patch.y, patch.py, height)
@@ -186,6 +186,14 @@ def add_sums(
             first, shares = _by_cell(patch.x, patch.px, width)
             window = slice(patch.y, patch.y + len(patch.py))
             down[window, first : first + len(shares)] += probability * patch.py[:, None] * shares
+
+
+def _count(
+    sums: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64], share: float
+) -> None:
+    """Add ``share`` at each (row, column), however often it comes."""
+    at = (rows * sums.shape[1] + columns).ravel()
+    sums += share * np.bincount(at, minlength=sums.size).reshape(sums.shape)
 
 
 def _by_cell(start: int, chances: NDArray[np.float64], size: int) -> tuple[int, Any]:

@@ -17,6 +17,10 @@ from bcprobe.types import Click
 Memory = Any
 
 
+#: What may be aimed at, with probabilities.
+Choices = tuple[tuple[float, Target], ...]
+
+
 @dataclass(frozen=True)
 class Option:
     """Something the annotator may do next, and what it remembers if it does.
@@ -68,15 +72,19 @@ class Annotator:
 
     def act(self, state: State) -> Click:
         """The next click, in screen px. The annotator remembers having made it."""
+        return self.decide(state)[1]
+
+    def decide(self, state: State) -> tuple[Choices, Click]:
+        """What `act` chooses among, with probabilities, and the click it makes."""
         options = self.policy.options(self.world, state, self.memory, self.persona)
         chosen = options[_draw(options, self.rng.random())]
         self.memory = chosen.memory
-        return sample_click(chosen.target, self.arrangement, self.names, self.rng)
+        click = sample_click(chosen.target, self.arrangement, self.names, self.rng)
+        return _choices(options), click
 
-    def aims(self, state: State) -> tuple[tuple[float, Target], ...]:
+    def aims(self, state: State) -> Choices:
         """What `act` would choose among now, with probabilities; nothing is remembered."""
-        options = self.policy.options(self.world, state, self.memory, self.persona)
-        return tuple((option.probability, option.target) for option in options)
+        return _choices(self.policy.options(self.world, state, self.memory, self.persona))
 
     def distribution(self, state: State) -> ScreenDistribution:
         """The distribution `act` would draw from now; nothing is remembered."""
@@ -96,6 +104,10 @@ class Annotator:
         same = [one for one in options if _button(one.target) == hit]
         if same:
             self.memory = max(same, key=lambda option: option.probability).memory
+
+
+def _choices(options: tuple[Option, ...]) -> Choices:
+    return tuple((option.probability, option.target) for option in options)
 
 
 def _button(target: Target) -> str:

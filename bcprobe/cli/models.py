@@ -97,6 +97,7 @@ def evaluate(
     workers: Annotated[
         int | None, typer.Option(help="Tasks evaluated side by side; default: one a core.", min=1)
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     card: Annotated[
         bool, typer.Option("--card", help="Write the checkpoint's README.md from the scores.")
     ] = False,
@@ -116,6 +117,7 @@ def evaluate(
     from bcprobe.evaluation.suite import evaluate as run
     from bcprobe.evaluation.summary import in_two_lines, tables
     from bcprobe.results import write_table
+    from bcprobe.training.loop import pick_device
 
     found = run(
         checkpoint,
@@ -125,6 +127,7 @@ def evaluate(
         seed,
         layout=layout,
         sections=section or list(SECTIONS),
+        device=str(pick_device(device)),
         workers=workers,
     )
     if out is not None:

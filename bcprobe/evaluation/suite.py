@@ -73,8 +73,8 @@ def evaluate(
     """Evaluation of a checkpoint on the first ``episodes`` test worlds of each task.
 
     ``seed`` drives the model's draws, the random clicker and the places of the forced
-    mistakes; the worlds are the same whatever it is. On the CPU the tasks of a checkpoint on
-    disk are shared among so many ``workers`` (default: one a core), which changes no score.
+    mistakes; the worlds are the same whatever it is. The tasks of a checkpoint on disk are
+    shared among so many ``workers`` (default: one a core), which changes no score.
     ``say`` gets a line of progress before each section of each task (default: a bar on
     standard error). Raises `InputError` for unknown names and for numbers out of range.
     """
@@ -92,8 +92,8 @@ def evaluate(
         _check(plan)
     workers = min(len(plans), cores() if workers is None else workers)
     with telling(say, len(plans) * (len(parts) + 1)) as told:
-        if not isinstance(checkpoint, ClickTransformer) and device == "cpu" and workers > 1:
-            found = evaluate_apart(find_checkpoint(checkpoint), plans, workers, told)
+        if not isinstance(checkpoint, ClickTransformer) and workers > 1:
+            found = evaluate_apart(find_checkpoint(checkpoint), plans, workers, told, device)
         else:
             model = _model(checkpoint, device)
             found = [evaluate_task(model, plan, told) for plan in plans]

@@ -1,7 +1,7 @@
 """Tasks evaluated side by side, in programs of one thread each.
 
 As a program it evaluates the tasks it is told of: ``python -m bcprobe.evaluation.workers
-CHECKPOINT`` reads one plan a line and answers each with lines of progress and a last one.
+CHECKPOINT DEVICE`` reads one plan a line and answers each with lines of progress and a last one.
 """
 
 from __future__ import annotations
@@ -38,23 +38,25 @@ def cores() -> int:
     return len(known(0)) if known else os.cpu_count() or 1
 
 
-def evaluate_apart(checkpoint: Path, plans: Sequence[Plan], workers: int, say: Say) -> list[Found]:
-    """What `evaluate_task` finds for each plan, by that many programs at a time."""
+def evaluate_apart(
+    checkpoint: Path, plans: Sequence[Plan], workers: int, say: Say, device: str = "cpu"
+) -> list[Found]:
+    """What `evaluate_task` finds for each plan, by that many programs at a time on a device."""
     with tempfile.TemporaryDirectory() as folder:
         jobs: Jobs = SimpleQueue()
         paths = [Path(folder) / str(number) for number in range(len(plans))]
         for job in zip(paths, plans, strict=True):
             jobs.put(job)
         logs = [Path(folder) / f"{number}.log" for number in range(workers)]
-        with ThreadPoolExecutor(workers) as pool, _started(checkpoint, logs) as processes:
+        with ThreadPoolExecutor(workers) as pool, _started(checkpoint, device, logs) as processes:
             list(pool.map(lambda process, log: _serve(process, log, jobs, say), processes, logs))
         return [pickle.loads(path.read_bytes()) for path in paths]
 
 
 @contextmanager
-def _started(checkpoint: Path, logs: Sequence[Path]) -> Iterator[list[Process]]:
+def _started(checkpoint: Path, device: str, logs: Sequence[Path]) -> Iterator[list[Process]]:
     """A program per log; none is left running after the block."""
-    processes = [_start(checkpoint, log) for log in logs]
+    processes = [_start(checkpoint, device, log) for log in logs]
     try:
         yield processes
     finally:
@@ -64,11 +66,11 @@ def _started(checkpoint: Path, logs: Sequence[Path]) -> Iterator[list[Process]]:
                 pass  # closes its pipes and waits for it
 
 
-def _start(checkpoint: Path, log: Path) -> Process:
+def _start(checkpoint: Path, device: str, log: Path) -> Process:
     found = os.pathsep.join(map(os.path.abspath, sys.path))
     with log.open("w") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", _MODULE, str(checkpoint.resolve())],
+            [sys.executable, "-m", _MODULE, str(checkpoint.resolve()), device],
             env={**os.environ, **_SETTINGS, "PYTHONPATH": found},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -116,9 +118,9 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def main(checkpoint: str) -> None:
+def main(checkpoint: str, device: str) -> None:
     """Evaluate the plans on standard input, one a line, and write what is found."""
-    model = load_checkpoint(checkpoint)
+    model = load_checkpoint(checkpoint, device)
     for line in sys.stdin:
         job = json.loads(line)
         plan = job["plan"]
@@ -131,7 +133,7 @@ def main(checkpoint: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
+        main(*sys.argv[1:])
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -161,6 +161,6 @@ class Screens:
         pixels[at] = torch.where(inside[:, None], value, under)
 
 
-@lru_cache(maxsize=192)
+@lru_cache(maxsize=1024)
 def _base(key: str, device: torch.device) -> Tensor:
     return torch.from_numpy(draw_base_screen(key)).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -10,20 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bcprobe.annotators.clicks import add_sums
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Screens
 from bcprobe.gui.packing import Packed
 from bcprobe.training.groups import Recording, pack_group
-from bcprobe.types import ACTIONS, SCREEN_HEIGHT, SCREEN_WIDTH
+from bcprobe.training.lessons import Lessons, Sums
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 
 @dataclass(frozen=True)
 class Batch:
     """Rows of consecutive frames, one click to predict for each.
 
-    ``frames`` uint8 [row, frame, 3, 360, 480], a permuted view of channels-last memory, and
-    only the rows that this process learns from; all else is of every row.
+    ``frames`` uint8 [row, frame, 3, 360, 480] are a permuted view of channels-last memory. They,
+    ``across`` and ``down`` are only of the rows that this process learns from; all else is of
+    every row.
     ``previous`` and ``targets`` int64 [row, frame, 2] px, the click that led to a frame
     ((-1, -1): none, the frame opens an episode) and the click to predict; ``segments`` int64
     [row, frame] tells a row's episodes apart; ``actions`` int8 [row, frame], index in
@@ -66,29 +68,24 @@ def frame_buffer(
 class Tape:
     """Recordings laid end to end, from which batches are filled.
 
-    ``weights`` [action] is how much each kind of click counts in the loss (default: all alike).
-    Where an annotator's distribution is to be learned they weigh its parts: the loss is the mean
-    of the weighted loss over the clicks it may make. ``cell`` is the width and height (px) of
-    the cells over which `Batch` sums that distribution. ``packed`` are the display lists of all
-    recordings, where those have none of their own.
+    ``lessons`` are those of all recordings (default: their clicks, all counting alike);
+    ``packed`` the display lists of all, where those have none of their own.
     """
 
     def __init__(
         self,
         recordings: Sequence[Recording],
-        weights: NDArray[np.float64] | None = None,
-        cell: tuple[int, int] = (1, 1),
+        lessons: Lessons | None = None,
         packed: Packed | None = None,
     ) -> None:
-        self.recordings = recordings
-        self.weights = np.ones(len(ACTIONS)) if weights is None else weights
-        self.cell, self.packed = cell, packed
+        self.recordings, self.packed = recordings, packed
         self._screens: Screens | None = None
         self.starts = np.cumsum([0, *(len(made) for made in recordings)])
         self.previous = np.concatenate([made.previous for made in recordings])
         self.clicks = np.concatenate([made.clicks for made in recordings])
         self.actions = np.concatenate([made.actions for made in recordings])
         self.right = np.concatenate([made.right for made in recordings])
+        self.lessons = lessons or Lessons(np.ones(len(self.clicks), dtype=np.float32))
 
     def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which recording each frame of the tape belongs to, in the shape of ``index``."""
@@ -102,18 +99,16 @@ class Tape:
         valid: NDArray[np.bool_] | None = None,
         share: slice = slice(None),
     ) -> Batch:
-        """Batch of the frames ``index`` [row, frame] of the tape; a ``share`` of rows is shown.
+        """Batch of the frames ``index`` [row, frame] of the tape, on the device of ``buffer``.
 
-        Those are composed into ``buffer`` on its device: by NumPy on the CPU, by torch elsewhere.
+        The rows ``share`` are composed into it: by NumPy on the CPU, by torch elsewhere.
         """
         segments = self.segments(index)
         if buffer.device.type == "cpu":
             self.compose(index[share], buffer)
         else:
             self.compose_by_torch(index[share], buffer)
-        across, down = None, None
-        if any(made.aims for made in self.recordings):
-            across, down = self.sums(index)
+        across, down = self.lessons.across, self.lessons.down
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),
             previous=torch.from_numpy(self.previous[index]),
@@ -122,38 +117,10 @@ class Tape:
             actions=torch.from_numpy(self.actions[index]),
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
-            weight=self.weight(index),
-            across=across,
-            down=down,
-        )
-
-    def weight(self, index: NDArray[np.int64]) -> Tensor:
-        """How much frames [row, frame] count in the loss: float32 [row, frame]."""
-        weight = self.weights[self.actions[index]].astype(np.float32)
-        segments = self.segments(index)
-        for place in np.ndindex(*index.shape):
-            aims = self.recordings[segment := int(segments[place])].aims
-            if aims is not None:
-                weight[place] = aims.weight(int(index[place] - self.starts[segment]), self.weights)
-        return torch.from_numpy(weight)
-
-    def sums(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """What to learn at frames [row, frame]: ``across`` and ``down`` of `Batch`."""
-        width, height = self.cell
-        across = np.zeros((*index.shape, SCREEN_HEIGHT // height, SCREEN_WIDTH), dtype=np.float32)
-        down = np.zeros((*index.shape, SCREEN_HEIGHT, SCREEN_WIDTH // width), dtype=np.float32)
-        segments = self.segments(index)
-        for place in np.ndindex(*index.shape):
-            segment = int(segments[place])
-            aims = self.recordings[segment].aims
-            if aims is None:
-                x, y = self.clicks[index[place]]
-                across[place][y // height, x] = down[place][y, x // width] = 1.0
-            else:
-                frame = int(index[place] - self.starts[segment])
-                options = aims.weighted(frame, self.weights)
-                add_sums(across[place], down[place], options, aims.arrangement, aims.names)
-        return torch.from_numpy(across), torch.from_numpy(down)
+            weight=torch.from_numpy(self.lessons.weight[index]),
+            across=None if across is None else dense(across, index[share], buffer.device),
+            down=None if down is None else dense(down, index[share], buffer.device),
+        ).to(buffer.device)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
         """Compose frames of the tape into a buffer on the CPU, one by one."""
@@ -169,6 +136,17 @@ class Tape:
         if self._screens is None or self._screens.device != buffer.device:
             self._screens = screens_of(self.recordings, buffer.device, self.packed)
         self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
+
+
+def dense(sums: Sums, index: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Arrays of the frames ``index`` [row, frame]: float32 [row, frame, *shape] on a device."""
+    first, size = sums.starts[index.ravel()], math.prod(sums.shape)
+    counts = sums.starts[index.ravel() + 1] - first
+    entries = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    at = sums.at[entries] + np.repeat(np.arange(index.size) * size, counts)
+    out = torch.zeros(index.size * size, device=device)
+    out[torch.from_numpy(at).to(device)] = torch.from_numpy(sums.values[entries]).to(device)
+    return out.view(*index.shape, *sums.shape)
 
 
 def screens_of(

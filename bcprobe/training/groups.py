@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import Press, Target
-from bcprobe.annotators.policy import Annotator
+from bcprobe.annotators.policy import Annotator, Choices
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import MAX_STEPS, generate
 from bcprobe.episodes.simulator import Simulator
@@ -119,7 +119,7 @@ class Aims:
     ``names`` are the buttons, ``actions`` the kind of each (index in `bcprobe.types.ACTIONS`).
     """
 
-    options: tuple[tuple[tuple[float, Target], ...], ...]
+    options: tuple[Choices, ...]
     arrangement: Arrangement
     names: tuple[str, ...]
     actions: tuple[int, ...]
@@ -140,9 +140,7 @@ class Aims:
         return [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
 
 
-def aims_of(
-    options: Sequence[tuple[tuple[float, Target], ...]], annotator: Annotator, task: Task
-) -> Aims:
+def aims_of(options: Sequence[Choices], annotator: Annotator, task: Task) -> Aims:
     """Aims of an annotator of a task, frame by frame."""
     kinds = {button.name: ACTIONS.index(button.action) for button in task.buttons}
     names = tuple(annotator.names)
@@ -217,14 +215,13 @@ class _Aiming:
         self.seed = seed
         self.annotator: Annotator | None = None
         self.task: Task | None = None
-        self.options: list[tuple[tuple[float, Target], ...]] = []
+        self.options: list[Choices] = []
 
     def watch(self, simulator: Simulator) -> None:
         """See a frame and act as the annotator is about to."""
         self.annotator = self.annotator or annotator_before(simulator, self.seed)
         self.task = simulator.task
-        self.options.append(self.annotator.aims(simulator.state))
-        self.annotator.act(simulator.state)
+        self.options.append(self.annotator.decide(simulator.state)[0])
 
     def found(self) -> Aims | None:
         """All frames' aims; None if nothing was watched."""

@@ -81,12 +81,15 @@ class Forward:
         return self.loss.no_sync() if alone and several else nullcontext()
 
 
+#: Fields of a batch that hold no other process's rows.
+_OWN = ("frames", "across", "down")
+
+
 def parts(batch: Batch, rows: slice, number: int, device: torch.device) -> Iterator[Batch]:
-    """A batch's ``rows``, whose frames it holds, in equal parts, one by one on the device."""
+    """The ``rows`` that a batch shows, in equal parts, one by one on the device."""
     size = (rows.stop - rows.start) // number
-    whole = {f.name: getattr(batch, f.name) for f in fields(Batch) if f.name != "frames"}
-    own = {name: x[rows] for name, x in whole.items() if x is not None}
-    own["frames"] = batch.frames
+    held = {f.name: x for f in fields(Batch) if (x := getattr(batch, f.name)) is not None}
+    own = {name: x if name in _OWN else x[rows] for name, x in held.items()}
     for start in range(0, rows.stop - rows.start, size):
         yield Batch(**{name: x[start : start + size] for name, x in own.items()}).to(device)
 

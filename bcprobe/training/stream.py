@@ -6,6 +6,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from itertools import count
 from multiprocessing import connection, get_context
 from types import TracebackType
@@ -19,12 +21,16 @@ from torch import Tensor
 from bcprobe.errors import InputError
 from bcprobe.training.batch import Batch, Tape, frame_buffer
 from bcprobe.training.groups import DataConfig, deal
-from bcprobe.training.worker import Group, receive_group, serve
+from bcprobe.training.worker import Group, Order, receive_group, serve
 
 #: Batches that exist at once: one in use, one ready, one being composed.
 BUFFERS = 3
 #: Seconds between looks at the workers' health.
 HEARTBEAT = 0.5
+
+
+#: A point in a GPU's work; None on the CPU.
+Mark = torch.cuda.Event | None
 
 
 class StreamError(InputError):
@@ -45,10 +51,10 @@ class Stream(Iterator[tuple[Batch, Position]]):
     number of workers nor on where the stream was entered: a stream that starts at a position
     it once gave goes on as that one did. A batch's frames are overwritten once the next batch
     but one has been asked for; keep no views. Memory holds one group in use, one group a
-    worker, and `BUFFERS` batches. Frames of the rows ``share`` (default: all) are composed on
-    ``device``, the rest of a batch lies on the CPU; frames for a GPU never exist on the host.
-    ``weights`` and ``cell`` are those of `Tape`. ``waited`` counts the seconds spent waiting for
-    data.
+    worker, and `BUFFERS` batches. Batches lie on ``device``, with the frames of the rows ``share``
+    (default: all); frames for a GPU never exist on the host, and are composed beside the work
+    of the GPU's current stream. ``weights`` and ``cell`` are those of
+    `bcprobe.training.lessons.teach`. ``waited`` counts the seconds spent waiting for data.
 
     Raises `StreamError` within seconds if a worker dies.
     """
@@ -69,29 +75,32 @@ class Stream(Iterator[tuple[Batch, Position]]):
     ) -> None:
         self.data, self.rows, self.row_length, self.start = data, rows, row_length, start
         self.share, shown = share, len(range(rows)[share])
-        self.weights, self.cell = weights, cell
         self.waited = 0.0
-        self._free: queue.Queue[Tensor] = queue.Queue()
+        self._lane = _Lane(torch.device(device))
+        self._free: queue.Queue[tuple[Tensor, Mark]] = queue.Queue()
         for _ in range(BUFFERS):
-            self._free.put(frame_buffer(shown, row_length, pinned=pinned, device=device))
-        self._ready: queue.Queue[tuple[Batch, Position, Tensor]] = queue.Queue()
+            buffer = frame_buffer(shown, row_length, pinned=pinned, device=device)
+            self._free.put((buffer, self._lane.mark()))
+        self._ready: queue.Queue[tuple[Batch, Position, Tensor, Mark]] = queue.Queue()
         self._in_use: Tensor | None = None
         self._error: BaseException | None = None
         self._stop = threading.Event()
-        self._pool = _Pool(data, workers, start.group, torch.device(device).type != "cpu")
+        order = Order(weights, cell, packs=torch.device(device).type != "cpu")
+        self._pool = _Pool(data, workers, start.group, order)
         self._thread = threading.Thread(target=self._produce, name="bcprobe-compose", daemon=True)
         self._thread.start()
 
     def __next__(self) -> tuple[Batch, Position]:
         began = time.perf_counter()
         if self._in_use is not None:
-            self._free.put(self._in_use)
+            self._free.put((self._in_use, self._lane.mark()))
             self._in_use = None
-        batch, after, self._in_use = self._take()
+        batch, after, self._in_use, composed = self._take()
+        self._lane.wait(composed, batch)
         self.waited += time.perf_counter() - began
         return batch, after
 
-    def _take(self) -> tuple[Batch, Position, Tensor]:
+    def _take(self) -> tuple[Batch, Position, Tensor, Mark]:
         while True:
             if self._error is not None:
                 raise self._error
@@ -133,15 +142,17 @@ class Stream(Iterator[tuple[Batch, Position]]):
         """Make a group's batches from number ``first`` on; false if told to stop."""
         lengths = [len(recording) for recording in made.recordings]
         batches = deal(self.data, group, lengths, self.rows, self.row_length)
-        tape = Tape(made.recordings, self.weights, self.cell, made.packed)
+        tape = Tape(made.recordings, made.lessons, made.packed)
         for number in range(first, len(batches)):
-            buffer = self._empty_buffer()
-            if buffer is None:
+            free = self._empty_buffer()
+            if free is None:
                 return False
             last = number + 1 == len(batches)
             after = Position(group + 1, 0) if last else Position(group, number + 1)
-            batch = tape.fill(batches[number], buffer, share=self.share)
-            self._ready.put((batch, after, buffer))
+            buffer, learned_from = free
+            with self._lane.beside(learned_from):
+                batch = tape.fill(batches[number], buffer, share=self.share)
+                self._ready.put((batch, after, buffer, self._lane.mark()))
         return True
 
     def _fetch(self, group: int) -> Group | None:
@@ -150,7 +161,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
                 return self._pool.take(group)
         return None
 
-    def _empty_buffer(self) -> Tensor | None:
+    def _empty_buffer(self) -> tuple[Tensor, Mark] | None:
         while not self._stop.is_set():
             self._pool.check()
             try:
@@ -160,16 +171,54 @@ class Stream(Iterator[tuple[Batch, Position]]):
         return None
 
 
+class _Lane:
+    """A GPU's work on batches, beside that on its current stream; on the CPU there is none.
+
+    Marks keep the two in order: a buffer is filled after it was learned from, and learned from
+    after it was filled, while no thread waits.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def mark(self) -> Mark:
+        """The end of all that the calling thread has asked of the GPU so far."""
+        if self.stream is None:
+            return None
+        return torch.cuda.current_stream(self.device).record_event()
+
+    @contextmanager
+    def beside(self, mark: Mark) -> Iterator[None]:
+        """Context in which the GPU's work runs beside the current stream's, after a mark."""
+        if self.stream is None or mark is None:
+            yield
+            return
+        self.stream.wait_event(mark)
+        with torch.cuda.stream(self.stream):
+            yield
+
+    def wait(self, mark: Mark, batch: Batch) -> None:
+        """Let the current stream go on after a mark, and its memory manager know the batch."""
+        if mark is None:
+            return
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(mark)
+        for field in fields(batch):
+            if (values := getattr(batch, field.name)) is not None:
+                values.record_stream(current)
+
+
 class _Pool:
     """Worker processes; group ``g`` is made by worker ``g % workers``, one group ahead."""
 
-    def __init__(self, data: DataConfig, workers: int, first: int, packs: bool) -> None:
+    def __init__(self, data: DataConfig, workers: int, first: int, order: Order) -> None:
         context = get_context("spawn")
         self.processes, self.connections = [], []
         for number in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=serve, args=(theirs, data, packs), name=f"data worker {number}", daemon=True
+                target=serve, args=(theirs, data, order), name=f"data worker {number}", daemon=True
             )
             process.start()
             theirs.close()

@@ -8,24 +8,39 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcprobe.gui.packing import Packed
 from bcprobe.training.groups import DataConfig, Recording, make_group, pack_group
+from bcprobe.training.lessons import Lessons, teach
 from bcprobe.training.visited import visited_group
 
 
 class Group(NamedTuple):
-    """Recordings, and their display lists as arrays if the recordings have none."""
+    """Recordings, their lessons, and their display lists as arrays if the recordings have none."""
 
     recordings: list[Recording]
-    packed: Packed | None
+    lessons: Lessons
+    packed: Packed | None = None
 
 
-def serve(connection: Connection, data: DataConfig, packs: bool) -> None:
+class Order(NamedTuple):
+    """What is wanted of each group beside its recordings.
+
+    ``weights`` and ``cell`` are those of `bcprobe.training.lessons.teach`. Display lists are sent
+    as arrays if ``packs``: what a device composes from.
+    """
+
+    weights: NDArray[np.float64] | None = None
+    cell: tuple[int, int] = (1, 1)
+    packs: bool = False
+
+
+def serve(connection: Connection, data: DataConfig, order: Order) -> None:
     """Answer each group number received with the group, until the other end hangs up.
 
-    Display lists are sent as arrays if ``packs``: what a device composes from, which would keep
-    one process at the other end busy. A failure is sent as its traceback.
+    All work on a group is done here, as all workers share one process at the other end. A failure
+    is sent as its traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -33,30 +48,29 @@ def serve(connection: Connection, data: DataConfig, packs: bool) -> None:
             group = connection.recv()
             try:
                 recordings = [*visited_group(data, group), *make_group(data, group)]
-                packed = pack_group(recordings) if packs else None
+                lessons = teach(recordings, order.weights, order.cell)
+                packed = pack_group(recordings) if order.packs else None
             except Exception:
                 connection.send(traceback.format_exc())
             else:
-                send_group(connection, recordings, packed)
+                send_group(connection, Group(recordings, lessons, packed))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def send_group(
-    connection: Connection, recordings: list[Recording], packed: Packed | None = None
-) -> None:
-    """Send recordings, then the raw bytes of each image stack once.
+def send_group(connection: Connection, group: Group) -> None:
+    """Send a group, then the raw bytes of each image stack once.
 
-    Personas of one world share a stack. With ``packed`` no display list of theirs is sent.
+    Personas of one world share a stack. What the lessons and arrays are made of stays behind.
     """
     stacks: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
     parts = []
-    for made in recordings:
+    for made in group.recordings:
         if not stacks or stacks[-1] is not made.images:
             stacks.append(made.images)
-        displays = made.displays if packed is None else ()
-        parts.append((len(stacks) - 1, displays, made.clicks, made.actions, made.right, made.aims))
-    connection.send((parts, [stack.shape for stack in stacks], packed))
+        displays = made.displays if group.packed is None else ()
+        parts.append((len(stacks) - 1, displays, made.clicks, made.actions, made.right))
+    connection.send((parts, [stack.shape for stack in stacks], group.lessons, group.packed))
     for stack in stacks:
         connection.send_bytes(np.ascontiguousarray(stack).data.cast("B"))
 
@@ -66,8 +80,9 @@ def receive_group(connection: Connection) -> Group | str:
     message = connection.recv()
     if isinstance(message, str):
         return message
-    parts, shapes, packed = message
+    parts, shapes, lessons, packed = message
     stacks = [
         np.frombuffer(connection.recv_bytes(), dtype=np.uint8).reshape(shape) for shape in shapes
     ]
-    return Group([Recording(stacks[number], *columns) for number, *columns in parts], packed)
+    recordings = [Recording(stacks[number], *columns) for number, *columns in parts]
+    return Group(recordings, lessons, packed)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bcprobe.episodes.record import frames, generate
 from bcprobe.training.batch import Batch, Tape, frame_buffer
 from bcprobe.training.groups import DataConfig, group_keys, make_group, pack_group
+from bcprobe.training.lessons import teach
 from bcprobe.training.stream import Position, Stream, StreamError
 from bcprobe.training.worker import Group, receive_group, send_group
 from bcprobe.types import ACTIONS
@@ -153,7 +154,8 @@ def test_torch_fills_a_batch_with_the_frames_of_numpy() -> None:
 def test_groups_packed_by_the_worker_are_those_packed_here() -> None:
     recordings = list(make_group(replace(DATA, episodes=4, personas=2), 0))
     ours, theirs = Pipe()
-    sender = Thread(target=send_group, args=(theirs, recordings, pack_group(recordings)))
+    group = Group(recordings, teach(recordings), pack_group(recordings))
+    sender = Thread(target=send_group, args=(theirs, group))
     sender.start()
     found = receive_group(ours)
     sender.join()

@@ -22,6 +22,7 @@ from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import Tape, frame_buffer
 from bcprobe.training.groups import Aims, DataConfig, group_keys, make_group
+from bcprobe.training.lessons import teach
 from bcprobe.training.loop import train
 from bcprobe.training.visited import relabelled, visited_group
 from bcprobe.types import ACTIONS
@@ -97,7 +98,7 @@ def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: 
     made = next(make_group(DataConfig(tasks=(task,), episodes=1, soft=True), 0))
     assert made.aims is not None
     index = np.arange(min(40, len(made)))[None]
-    batch = Tape([made], cell=(40, 30)).fill(index, frame_buffer(*index.shape))
+    batch = Tape([made], teach([made], cell=(40, 30))).fill(index, frame_buffer(*index.shape))
     heat = torch.from_numpy(np.stack([heat_map(made.aims, int(t)) for t in index[0]]))[None]
     for found, wanted in zip((batch.across, batch.down), summed(heat, (40, 30)), strict=True):
         assert found is not None
@@ -106,7 +107,8 @@ def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: 
 
 def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
     plain = next(make_group(DataConfig(difficulty="easy", episodes=1), 0))
-    tape = Tape([plain, relabelled(generate(TASK, 5, difficulty="easy"))])
+    recordings = [plain, relabelled(generate(TASK, 5, difficulty="easy"))]
+    tape = Tape(recordings, teach(recordings))
     index = np.array([[0, 1, len(plain), len(plain) + 1]])
     batch = tape.fill(index, frame_buffer(1, 4))
     x, y = plain.clicks[1]
@@ -115,7 +117,7 @@ def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
         assert found.sum((-1, -2)).numpy() == pytest.approx(1.0)
         assert found[0, 1, y, x] == 1
         assert found[0, 2].max() < 1
-    assert Tape([plain]).fill(index[:, :2], frame_buffer(1, 2)).across is None
+    assert Tape([plain], teach([plain])).fill(index[:, :2], frame_buffer(1, 2)).across is None
 
 
 def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
@@ -123,7 +125,8 @@ def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
     heavy = replace(tiny(), action_weights=(("done", 5.0),)).weights
     index = np.arange(len(made))[None]
     plain, weighed = (
-        Tape([made], w).fill(index, frame_buffer(*index.shape)) for w in (None, heavy)
+        Tape([made], teach([made], w)).fill(index, frame_buffer(*index.shape))
+        for w in (None, heavy)
     )
     assert plain.across is not None
     assert weighed.across is not None
