@@ -166,12 +166,18 @@ def endless(loader: Any) -> Iterator[Any]:
         yield from loader
 
 
-def plain_steps(experiment: Experiment, rows: PngRows, device: torch.device) -> Iterator[Step]:
+def plain_steps(
+    experiment: Experiment, rows: PngRows, device: torch.device, workers: int = 1
+) -> Iterator[Step]:
     torch.manual_seed(0)
     model = PlainClickTransformer(ClickTransformer(experiment.model)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=experiment.lr)
     loader = torch.utils.data.DataLoader(
-        rows, batch_size=experiment.rows, shuffle=True, num_workers=1, persistent_workers=True
+        rows,
+        batch_size=experiment.rows,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
     )
     batches = endless(loader)
     while True:
@@ -235,7 +241,7 @@ def timed(
     """
     torch.set_num_threads(threads)
     if side == "plain":
-        steps = plain_steps(experiment, rows, device)
+        steps = plain_steps(experiment, rows, device, workers)
     else:
         keep_freed_memory()
         steps = our_steps(experiment, device, "auto" if side == "ours" else "fp32", workers)
@@ -270,23 +276,33 @@ def check_same(experiment: Experiment, batch: Batch) -> float:
     return difference
 
 
-def profile(experiment: Experiment, batch: Batch) -> list[dict[str, Any]]:
-    """Operators that take the most time of a step, with their share of it."""
-    run = new_run(experiment, torch.device("cpu"))
-    run.learn(batch, Position(), 0.0)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        run.learn(batch, Position(), 0.0)
-    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
+def profile(experiment: Experiment, batch: Batch, device: torch.device) -> list[dict[str, Any]]:
+    """Operators or kernels that take the most time of a step, with their share of it."""
+    run, kind = new_run(experiment, device), device.type.upper()
+    activity = getattr(torch.profiler.ProfilerActivity, kind)
+    for _ in range(2):
+        run.learn(batch.to(device), Position(), 0.0)
+    with torch.profiler.profile(activities=[activity]) as profiler:
+        run.learn(batch.to(device), Position(), 0.0)
+        finish(device)
+    taken = {event: time_of(event, device) for event in profiler.key_averages()}
+    total = sum(taken.values())
     return [
         {
-            "operator": event.key,
-            "share": event.self_cpu_time_total / total,
-            "ms": event.self_cpu_time_total / 1e3,
+            "operator": event.key[:60],
+            "share": taken[event] / total,
+            "ms": taken[event] / 1e3,
             "calls": event.count,
         }
-        for event in events[:12]
+        for event in sorted(taken, key=lambda event: -taken[event])[:12]
     ]
+
+
+def time_of(event: Any, device: torch.device) -> float:
+    """Time (µs) of an operator on the CPU, or of a kernel on a GPU, without what it calls."""
+    if device.type == "cpu":
+        return float(event.self_cpu_time_total)
+    return float(event.self_device_time_total)
 
 
 def device_name(device: torch.device) -> str:
@@ -333,16 +349,25 @@ def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
         command = [sys.executable, __file__, "--one-preset", name, "--device", options.device]
         command += ["--threads", str(options.threads), "--steps", str(options.steps)]
         command += ["--experiment", options.experiment]
+        for name, value in (("--rows", options.rows), ("--row-length", options.row_length)):
+            command += [name, str(value)] if value else []
         done = subprocess.run(command, capture_output=True, text=True)
         failed = {"preset": name, "error": (done.stderr.strip() or "killed").splitlines()[-1]}
         found.append(failed if done.returncode else json.loads(done.stdout))
     return found
 
 
+def plan_of(options: argparse.Namespace) -> Experiment:
+    """The experiment, as long as wanted, in batches of the shape asked for."""
+    plan = replace(get_experiment(options.experiment), frames=1 << 30)
+    rows, length = options.rows or plan.rows, options.row_length or plan.row_length
+    return replace(plan, rows=rows, row_length=length)
+
+
 def one_preset(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    experiment = replace(get_experiment(options.experiment), frames=1 << 30)
+    experiment = plan_of(options)
     shape, cell = (experiment.rows, experiment.row_length), get_preset(options.one_preset).cell
     with Stream(experiment.data, *shape, cell=cell) as stream:
         batch, _ = next(stream)
@@ -350,17 +375,21 @@ def one_preset(options: argparse.Namespace) -> dict[str, Any]:
         return measure_preset(options.one_preset, batch, experiment, device, options.steps)
 
 
-def measure(
-    name: str, threads: int, steps: int, rounds: int, device: torch.device, workers: int
-) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()  # for the profile; each side is timed in a process of its own
+    threads, steps, rounds, workers = (
+        options.threads,
+        options.steps,
+        options.rounds,
+        options.workers,
+    )
     torch.set_num_threads(threads)
-    experiment = replace(get_experiment(name), frames=1 << 30)
+    experiment, device = plan_of(options), pick_device(options.device)
     shape = experiment.rows, experiment.row_length
     with Stream(experiment.data, *shape, cell=experiment.model.cell) as stream:
         batch, _ = next(stream)
         difference = check_same(experiment, batch)
-        operators = profile(experiment, batch)
+        operators = profile(experiment, batch, device)
     with tempfile.TemporaryDirectory() as folder:
         rows = write_rows(experiment, Path(folder))
         times: dict[str, list[Step]] = {side: [] for side in SIDES}
@@ -370,7 +399,7 @@ def measure(
                 times[side] += pool.submit(*work).result()
     found = {side: summary(times[side], experiment.batch_frames) for side in times}
     return {
-        "experiment": name,
+        "experiment": options.experiment,
         "batch": [experiment.rows, experiment.row_length],
         "threads": threads,
         "steps": steps * rounds,
@@ -397,10 +426,7 @@ def processor() -> str:
 
 
 def as_markdown(found: dict[str, Any]) -> str:
-    command = (
-        f"python benchmarks/training.py --experiment {found['experiment']} "
-        f"--threads {found['threads']} --out benchmarks/training.md"
-    )
+    command = " ".join(["python", *sys.argv])
     lines = [
         "# Training",
         "",
@@ -461,6 +487,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rows", type=int, help="default: the experiment's")
+    parser.add_argument("--row-length", type=int, help="default: the experiment's")
     parser.add_argument("--presets", nargs="*", default=["nano"], help="or all")
     parser.add_argument("--one-preset", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -468,10 +496,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.one_preset:
         return print(json.dumps(one_preset(options)))
-    device = pick_device(options.device)
-    found = measure(
-        options.experiment, options.threads, options.steps, options.rounds, device, options.workers
-    )
+    found = measure(options)
     found["presets"] = measure_presets(options)
     text = as_markdown(found)
     print(json.dumps(found, indent=1) if options.json else text)
