@@ -1,4 +1,4 @@
-"""Speed of the torch compositor on the device at hand against NumPy's on one core.
+"""Speed of the torch and Triton compositors on the device at hand against NumPy's on one core.
 
 Display lists and images lie on the device already; the frames stay there.
 
@@ -15,6 +15,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 
 from bcprobe.files import atomic_file
+from bcprobe.gui.compositor_torch import Painter, builds_triton
 from bcprobe.gui.packing import pack
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import Tape, frame_buffer, screens_of
@@ -48,8 +51,13 @@ def rate(work: Callable[[], object], done: int, rounds: int, device: torch.devic
     return done / statistics.median(run() for _ in range(rounds))
 
 
+def painters(device: torch.device) -> tuple[Painter, ...]:
+    """Those that work there; the last one is used by default."""
+    return ("torch", "triton") if builds_triton(device) else ("torch",)
+
+
 def measure(task: str, device: torch.device, frames: int, rounds: int) -> dict[str, float]:
-    """Rates of a task: frames of both compositors, plans, new display lists; bytes a list."""
+    """Rates of a task: frames of each compositor, plans of the default one, new display lists."""
     start = time.process_time()
     recordings = list(make_group(DataConfig((task,), ("original", "retro"), episodes=4), 0))
     made = time.process_time() - start
@@ -58,40 +66,50 @@ def measure(task: str, device: torch.device, frames: int, rounds: int) -> dict[s
     index = np.random.default_rng(0).integers(total, size=frames)
     few = index[None, : min(64, frames)]
     plain, out = frame_buffer(1, few.size), frame_buffer(1, frames, device=device)[0]
-    screens = screens_of(recordings, device)
-    plan = screens.plan(index)
+    found = {"numpy": rate(lambda: tape.compose(few, plain), few.size, rounds, cpu)}
+    for painter in painters(device):
+        screens = screens_of(recordings, device, painter=painter)
+        composed = partial(screens.compose, screens.plan(index), out)
+        found[painter] = rate(composed, frames, rounds, device)
     displays = [display for recording in recordings for display in recording.displays]
     return {
-        "numpy": rate(lambda: tape.compose(few, plain), few.size, rounds, cpu),
-        "torch": rate(lambda: screens.compose(plan, out), frames, rounds, device),
+        **found,
         "plans": rate(lambda: screens.plan(index), frames, rounds, device),
         "packed": rate(lambda: pack(displays), total, rounds, cpu),
         "pickled": rate(lambda: pickle.loads(pickle.dumps(displays)), total, rounds, cpu),
         "made": total / made,
-        "layers": len(plan.layers),
+        "layers": int(np.diff(screens.packed.starts)[index].max()),
     }
 
 
+def as_cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
 def as_markdown(found: dict[str, Any], command: str) -> str:
+    version = f", Triton {found['triton']}" if found["triton"] else ""
     lines = [
         "# Compositor on a device",
         "",
         f"`{command}`",
         "",
-        f"torch {torch.__version__} on {found['device']}, {found['frames']} frames at once, "
+        f"torch {torch.__version__}{version} on {found['device']}, "
+        f"{found['frames']} frames at once, "
         f"against NumPy on one core; floor on an H200: {FLOOR:,} frames/s. "
+        f"Layers are the most sprites of a frame, plans those of the compositor used by default. "
         f"Rates are by the clock, display lists made by the process's own time, caches cold; "
         f"{os.cpu_count()} cores with a load average of {os.getloadavg()[0]:.1f}.",
         "",
-        "| task | layers | NumPy, frames/s | torch, frames/s | torch / NumPy | planned/s "
-        "| packed/s | pickled and read/s | display lists made/s a core |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| task | layers | NumPy, frames/s | torch, frames/s | Triton, frames/s | fastest on the "
+        "device / NumPy | planned/s | packed/s | pickled and read/s "
+        "| display lists made/s a core |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for task, row in found["tasks"].items():
-        cells = [row["layers"], row["numpy"], row["torch"]]
+        cells = [row["layers"], row["numpy"], row["torch"], row.get("triton")]
         more = [row["plans"], row["packed"], row["pickled"], row["made"]]
-        ratio = f"{row['torch'] / row['numpy']:.2f}"
-        numbers = [f"{value:,.0f}" for value in cells] + [ratio] + [f"{v:,.0f}" for v in more]
+        ratio = f"{max(row['torch'], row.get('triton', 0)) / row['numpy']:.2f}"
+        numbers = [*map(as_cell, cells), ratio, *map(as_cell, more)]
         lines.append(f"| {task} | " + " | ".join(numbers) + " |")
     return "\n".join(lines) + "\n"
 
@@ -111,6 +129,7 @@ def main() -> None:
         torch.set_num_threads(1)
     tasks = {task: measure(task, device, frames, options.rounds) for task in options.tasks}
     found = {"device": device_name(device), "frames": frames, "tasks": tasks}
+    found["triton"] = metadata.version("triton") if builds_triton(device) else None
     text = as_markdown(found, " ".join(["python", *sys.argv]))
     print(json.dumps(found, indent=1) if options.json else text)
     if options.out:

@@ -3,13 +3,18 @@
 The same bytes as `bcprobe.gui.compositor.compose`, by the same whole-number rule. Base
 screens, canvas images and sprites lie on the device; a batch is gathered and scattered in
 layers, the first sprite of every frame, then every second one, so that overlapping sprites
-blend in order. Nothing here waits for the device.
+blend in order. Nothing here waits for the device. On a GPU with Triton, the kernels of
+`bcprobe.gui.compositor_triton` do it in one pass.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from subprocess import SubprocessError
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -20,6 +25,10 @@ from bcprobe.gui.compositor import draw_base_screen
 from bcprobe.gui.packing import Packed
 from bcprobe.types import CANVAS_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 
+if TYPE_CHECKING:
+    from bcprobe.gui.compositor_triton import Kernels
+
+Painter = Literal["auto", "torch", "triton"]
 _PIXELS = SCREEN_HEIGHT * SCREEN_WIDTH
 #: Frames whose overlays are looked up at once: a lookup takes some MB a frame.
 _CHUNK = 64
@@ -73,21 +82,34 @@ class Screens:
     """Frames of packed display lists, composed on a device.
 
     ``images`` uint8 [image, 256, 256, 3] on that device are those that ``packed`` numbers.
+    ``painter`` says by what: torch's own operations, Triton's kernels, or (``auto``) Triton's
+    if the device is a GPU for which they can be built. The pixels are the same.
     """
 
-    def __init__(self, packed: Packed, images: Tensor) -> None:
+    def __init__(self, packed: Packed, images: Tensor, painter: Painter = "auto") -> None:
         self.packed, self.device = packed, images.device
         self.images = images.reshape(-1, CANVAS_SIZE, CANVAS_SIZE, 3)
         self.bases = torch.stack([_base(key, self.device) for key in packed.bases])
         self.places = self._send(packed.atlas.places)
         self.weighted = self._send(packed.atlas.weighted)
         self.rest = self._send(packed.atlas.rest)
+        by_triton = builds_triton(self.device) if painter == "auto" else painter == "triton"
+        self.kernels = self._kernels() if by_triton else None
+
+    def _kernels(self) -> Kernels:
+        from bcprobe.gui.compositor_triton import Kernels
+
+        atlas = self.places, self.weighted, self.rest
+        return Kernels(self.packed, self.bases, self.images, atlas)
 
     def _send(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
-    def plan(self, index: NDArray[np.int64]) -> Plan:
-        """Plan of those frames, int64 [frame]."""
+    def plan(self, index: NDArray[np.int64]) -> Plan | Tensor:
+        """Plan of those frames, int64 [frame]; for Triton the same numbers on the device."""
+        return self._send(index) if self.kernels else self._layered(index)
+
+    def _layered(self, index: NDArray[np.int64]) -> Plan:
         packed = self.packed
         overlay = np.concatenate([packed.canvas[index], packed.overlay[index]], axis=1)
         laid = np.flatnonzero(overlay[:, 2] >= 0)
@@ -120,8 +142,15 @@ class Screens:
             found.append(Layer(int(sizes.sum()), *columns))
         return tuple(found)
 
-    def compose(self, plan: Plan, out: Tensor) -> Tensor:
+    def compose(self, plan: Plan | Tensor, out: Tensor) -> Tensor:
         """Pixels of the planned frames, into contiguous ``out`` uint8 [frame, 360, 480, 3]."""
+        if isinstance(plan, Plan):
+            self._compose_layered(plan, out)
+        elif self.kernels:
+            self.kernels.compose(plan, out)
+        return out
+
+    def _compose_layered(self, plan: Plan, out: Tensor) -> None:
         torch.index_select(self.bases, 0, plan.base, out=out)
         for at in plan.canvases:
             window = out[:, at.y : at.y + CANVAS_SIZE, at.x : at.x + CANVAS_SIZE]
@@ -132,7 +161,6 @@ class Screens:
             self._lay_over(pixels, plan.overlays.frames[part], plan.overlays.values[part])
         for layer in plan.layers:
             self._paint(pixels, layer)
-        return out
 
     def _lay_over(self, pixels: Tensor, frames: Tensor, values: Tensor) -> None:
         left, top, image, a, b, c, d, e, f = values.T[..., None, None]
@@ -164,3 +192,18 @@ class Screens:
 @lru_cache(maxsize=1024)
 def _base(key: str, device: torch.device) -> Tensor:
     return torch.from_numpy(draw_base_screen(key)).to(device)
+
+
+@lru_cache
+def builds_triton(device: torch.device) -> bool:
+    """Whether the device is a GPU and Triton is there and can build kernels for it."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    try:
+        from bcprobe.gui.compositor_triton import check
+
+        check(device)
+    except (ImportError, OSError, RuntimeError, SubprocessError) as error:
+        warnings.warn(f"frames are composed without Triton, which fails: {error}", stacklevel=2)
+        return False
+    return True

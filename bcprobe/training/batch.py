@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.gui.compositor import compose
-from bcprobe.gui.compositor_torch import Screens
+from bcprobe.gui.compositor_torch import Painter, Screens
 from bcprobe.gui.packing import Packed
 from bcprobe.training.groups import Recording, pack_group
 from bcprobe.training.lessons import Lessons, Sums
@@ -101,7 +101,7 @@ class Tape:
     ) -> Batch:
         """Batch of the frames ``index`` [row, frame] of the tape, on the device of ``buffer``.
 
-        The rows ``share`` are composed into it: by NumPy on the CPU, by torch elsewhere.
+        The rows ``share`` are composed into it: by NumPy on the CPU, by torch or Triton elsewhere.
         """
         segments = self.segments(index)
         if buffer.device.type == "cpu":
@@ -150,12 +150,16 @@ def dense(sums: Sums, index: NDArray[np.int64], device: torch.device) -> Tensor:
 
 
 def screens_of(
-    recordings: Sequence[Recording], device: torch.device, packed: Packed | None = None
+    recordings: Sequence[Recording],
+    device: torch.device,
+    packed: Packed | None = None,
+    painter: Painter = "auto",
 ) -> Screens:
     """The recordings' frames, numbered from the first to the last; worlds are sent once.
 
-    ``packed`` is what `pack_group` makes of the recordings, if that was done already.
+    ``packed`` is what `pack_group` makes of the recordings, if that was done already;
+    ``painter`` as `bcprobe.gui.compositor_torch.Screens` takes it.
     """
     stacks = {id(made.images): made.images for made in recordings}
     images = [torch.from_numpy(stack.copy()).to(device) for stack in stacks.values()]
-    return Screens(packed or pack_group(recordings), torch.cat(images))
+    return Screens(packed or pack_group(recordings), torch.cat(images), painter)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bcprobe.episodes.record import display_lists, generate
+from bcprobe.gui.compositor import compose
+from bcprobe.gui.compositor_torch import Screens, builds_triton
+from bcprobe.gui.display import DisplayList, display_list
+from bcprobe.gui.layouts import LAYOUTS
+from bcprobe.gui.packing import pack
+from bcprobe.gui.view import Label, Mark, Overlay, Stroke, View
+from bcprobe.gui.widgets import ButtonState
+from bcprobe.tasks import TASKS, get_task
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+needs_triton = pytest.mark.skipif(
+    find_spec("triton") is None or not (INTERPRETED or torch.cuda.is_available()),
+    reason="Triton needs a GPU, or TRITON_INTERPRET=1",
+)
+BUTTONS = get_task("colored_dot_tracking").buttons
+STATES = (ButtonState(),) * len(BUTTONS)
+EDGES = (-300, -4, 0, 128, 255, 259)
+STATUS = (("Z", "3/15"), ("Points", "16"))
+Images = NDArray[np.uint8]
+
+
+def by_triton(displays: list[DisplayList], stack: Images, index: NDArray[np.int64]) -> Images:
+    """Frames of a batch, composed into a dirty buffer."""
+    images = torch.from_numpy(stack.copy()).to(DEVICE)
+    screens = Screens(pack(displays), images, painter="triton")
+    out = torch.full((len(index), 360, 480, 3), 77, dtype=torch.uint8, device=DEVICE)
+    return screens.compose(screens.plan(index), out).cpu().numpy()
+
+
+def assert_same(displays: list[DisplayList], stack: Images, index: NDArray[np.int64]) -> None:
+    for number, frame in zip(index, by_triton(displays, stack, index), strict=True):
+        np.testing.assert_array_equal(frame, compose(displays[number], stack))
+
+
+@needs_triton
+@pytest.mark.parametrize("task", TASKS)
+def test_an_episode_has_the_bytes_of_numpy(task: str) -> None:
+    layout = list(LAYOUTS)[list(TASKS).index(task) % len(LAYOUTS)]
+    stack, displays = display_lists(generate(task, 3, layout=layout, max_steps=120))
+    few = displays[:: max(1, len(displays) // 4)]
+    assert_same(few, stack, np.arange(len(few)))
+
+
+def views() -> list[View]:
+    """Views of three images: sprites over every edge, heaps of them, overlays turned and not."""
+    kinds = ("ring", "dot", "cross", "square")
+    points = [(x, y) for x in EDGES for y in EDGES]
+    marks = tuple(Mark(kinds[i % 4], x, y, 9, (255, 3 * i, 0)) for i, (x, y) in enumerate(points))
+    heap = tuple(Mark(kinds[i % 4], 100 + i, 90, 8, (9 * i, 255, 90), i % 3) for i in range(20))
+    lines = tuple(Stroke(*a, *b, (0, 255, 9), 4) for a in points[::9] for b in points[::7])
+    labels = tuple(Label(f"{i}", x, y, (200, i, 255)) for i, (x, y) in enumerate(points))
+    turned = Overlay(2, (50000, -40000, 3_000_000, 40000, 50000, -900_000))
+    return [
+        View(0),
+        View(1, marks, lines, STATUS, labels, Overlay(0)),
+        View(0, heap, (), STATUS, labels, turned),
+    ]
+
+
+def everything() -> tuple[list[DisplayList], Images]:
+    stack = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    layouts = LAYOUTS.values()
+    return [display_list(at, BUTTONS, STATES, view) for at in layouts for view in views()], stack
+
+
+@needs_triton
+def test_everything_a_view_can_show_in_all_layouts_at_once() -> None:
+    displays, stack = everything()
+    assert_same(displays, stack, np.random.default_rng(2).permutation(len(displays)))
+
+
+@needs_triton
+@pytest.mark.parametrize("left", [17, 18, 19, 20, 224])
+def test_a_canvas_may_start_at_any_byte_of_a_word(left: int) -> None:
+    displays, stack = everything()
+    moved = [DisplayList(display.base, 1, (left, 104), (), (), ()) for display in displays[:1]]
+    assert_same(moved, stack, np.array([0]))
+
+
+@needs_triton
+def test_a_frame_may_be_asked_for_twice_and_no_frame_at_all() -> None:
+    displays, stack = everything()
+    assert_same(displays, stack, np.array([2, 1, 2]))
+    assert by_triton(displays, stack, np.zeros(0, dtype=np.int64)).shape == (0, 360, 480, 3)
+
+
+def test_nothing_but_a_gpu_is_left_to_triton() -> None:
+    assert not builds_triton(torch.device("cpu"))
