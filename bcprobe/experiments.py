@@ -83,34 +83,38 @@ def nine_nano_hard() -> Experiment:
 
 
 def nine_nano_long() -> Experiment:
-    """`nine_nano` on a GPU with many cores beside it: larger batches, Undo and Divide weigh more.
-
-    Four annotators a world: what a core makes in a second is a third more than of two.
-    """
+    """`nine_nano` carried on from its checkpoint, on new worlds; Undo and Divide weigh more."""
     weights = {**dict(nine_nano().action_weights), "undo": 8.0, "select": 3.0}
     return replace(
         nine_nano(),
         name="nine-nano-long",
-        data=replace(nine_nano().data, episodes=72, personas=4),
-        frames=1 << 23,
-        rows=16,
-        row_length=32,
-        warmup=1 << 16,
+        data=replace(nine_nano().data, seed=1),
+        start_from="nine-nano",
+        frames=7 << 18,
+        lr=1e-3,
+        muon_lr=0.01,
         action_weights=tuple(weights.items()),
-        first_save=1 << 13,
-        validate_every=1 << 19,
     )
 
 
 def nine_small() -> Experiment:
-    """`nine_nano_long` with 6.1 M parameters and 128 tokens a frame."""
+    """All nine tasks, 6.1 M parameters and 128 tokens a frame, for a GPU with many cores beside it.
+
+    Four annotators a world: what a core makes in a second is a third more than of two.
+    """
     return replace(
-        nine_nano_long(),
+        nine_nano(),
         name="nine-small",
         data=replace(nine_nano().data, episodes=108, personas=4),
         model=get_preset("small"),
+        frames=1 << 22,
+        rows=16,
         row_length=64,
         warmup=1 << 17,
+        action_weights=nine_nano_long().action_weights,
+        first_save=1 << 16,
+        validate_every=1 << 20,
+        validation_episodes=18,
     )
 
 
