@@ -26,6 +26,7 @@ from bcprobe.figures import (
     scaling,
     steering,
     style,
+    transfer,
 )
 from bcprobe.results import read_table
 
@@ -50,6 +51,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "probe_emergence": probe_emergence.plot,
     "scaling": scaling.plot,
     "steering": steering.plot,
+    "transfer": transfer.plot,
 }
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformer_lens.hook_points import HookPoint
 
 from bcprobe.model.config import ClickTransformerConfig
 
 ROTARY_BASE = 100.0
-#: Tokens of a frame from which the block mask of FlexAttention is exact: its tile's side.
-FLEX_TOKENS = 128
 
 
 def rotary_table(frames: Tensor, d_head: int) -> tuple[Tensor, Tensor]:
@@ -43,51 +40,12 @@ def frame_mask(segments: Tensor, context: int) -> Tensor:
     return window & (segments[:, :, None] == segments[:, None, :])
 
 
-class Window(Protocol):
-    """The frames each frame attends to: built once a forward pass, shared by all layers."""
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Mixed values, all [batch, frame, token, head, d_head]."""
-        ...
-
-
-def make_window(segments: Tensor, context: int, tokens: int) -> Window:
-    """`Blocks` in a compiled pass on CUDA over frames of `FLEX_TOKENS` tokens, else a `Band`."""
-    if torch.compiler.is_compiling() and segments.is_cuda and tokens == FLEX_TOKENS:
-        return Blocks(segments, context, tokens)
-    return Band(segments, context, tokens)
-
-
-class Blocks:
-    """The window as blocks of a frame by a frame, each wholly seen or not at all.
-
-    For FlexAttention: no score is masked one by one. Uncompiled it computes every score.
-    """
-
-    def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
-        allowed = frame_mask(segments, context)
-        self.tokens = tokens
-        seen = allowed.sum(-1, dtype=torch.int32)[:, None]  # (batch, 1, frame)
-        order = allowed.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
-        order = order.to(torch.int32)[:, None]  # (batch, 1, frame, frame)
-        self.mask = BlockMask.from_kv_blocks(
-            torch.zeros_like(seen),
-            order,
-            seen,
-            order,
-            BLOCK_SIZE=tokens,
-            mask_mod=lambda b, h, query, key: allowed[b, query // tokens, key // tokens],
-        )
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `Window`."""
-        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-        z = flex_attention(q, k, v, block_mask=self.mask)  # (batch, head, frame * token, d)
-        return z.transpose(1, 2).unflatten(1, (-1, self.tokens))
-
-
 class Band:
-    """The window as a band: a few frames at a time, each few with the frames before them.
+    """The frames each frame attends to, as a band: a few frames at a time with those before them.
+
+    Built once a forward pass and shared by all layers, compiled or not. FlexAttention over the same
+    blocks of frames is faster on an H200, but with torch 2.11 its gradients there were wrong and
+    training diverged (``benchmarks/attention.md``).
 
     The frames of all rows stand in one line, so that every few has the same place relative
     to the last; what it sees of another row is masked like any other episode. Keys and values
@@ -110,7 +68,7 @@ class Band:
         self.mask = mask.flatten(0, 1)[:, None]  # (batch * chunk, 1, query token, key token)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `Window`."""
+        """Mixed values, all [batch, frame, token, head, d_head]."""
         q, k, v = (self._line(part) for part in (q, k, v))
         q = q.unflatten(0, (-1, self.few)).flatten(1, 2).transpose(1, 2)
         k, v = (_Windows.apply(x, self.few, self.window).transpose(1, 2) for x in (k, v))
@@ -207,7 +165,7 @@ class Attention(nn.Module):
         self.hook_z = HookPoint()
 
     def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], window: Window, segments: Tensor
+        self, x: Tensor, table: tuple[Tensor, Tensor], window: Band, segments: Tensor
     ) -> Tensor:
         """Attend within windows: [batch, frame * token, d_model] to the same."""
         q, k, v = self._project(x, table)

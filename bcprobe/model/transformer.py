@@ -12,7 +12,7 @@ from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from bcprobe.errors import InputError, check_name
-from bcprobe.model.attention import Attention, KeyValues, make_window, rotary_table
+from bcprobe.model.attention import Attention, Band, KeyValues, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
 from bcprobe.model.heads import IndependentClicks, PointerClicks, make_head
@@ -140,7 +140,7 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
             segments = torch.zeros(batch, count, dtype=torch.long, device=frames.device)
         x, cells = self._embed(frames, previous)
         table = rotary_table(torch.arange(count, device=x.device), self.config.d_head)
-        window = make_window(segments, self.config.context, self.config.tokens_per_frame)
+        window = Band(segments, self.config.context, self.config.tokens_per_frame)
         for block in self.blocks:
             x = block(x, lambda attention, h: attention(h, table, window, segments))
         return self.read(x, cells)

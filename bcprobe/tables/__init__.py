@@ -34,4 +34,5 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "probe_emergence": probing.probe_emergence,
     "scaling": partial(studies.study_table, "scaling"),
     "steering": probing.steering,
+    "transfer": partial(studies.study_table, "transfer"),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcprobe.model.attention import ROTARY_BASE, Band, Blocks, frame_mask, rotary_table, rotate
+from bcprobe.model.attention import ROTARY_BASE, Band, frame_mask, rotary_table, rotate
 from bcprobe.model.transformer import ClickTransformer
 
 MakeModel = Callable[..., ClickTransformer]
@@ -62,12 +62,10 @@ def reference(attention: Any, x: np.ndarray, rows: list[list[int]]) -> np.ndarra
     return result
 
 
-def attend(
-    model: ClickTransformer, x: Tensor, rows: list[list[int]], window: type = Band
-) -> Tensor:
+def attend(model: ClickTransformer, x: Tensor, rows: list[list[int]]) -> Tensor:
     attention, config, ids = model.blocks[0].attn, model.config, torch.tensor(rows)
     table = rotary_table(torch.arange(len(rows[0])), config.d_head)
-    return attention(x, table, window(ids, config.context, config.tokens_per_frame), ids)
+    return attention(x, table, Band(ids, config.context, config.tokens_per_frame), ids)
 
 
 def stream(model: ClickTransformer, frames: int) -> Tensor:
@@ -119,25 +117,6 @@ def test_gradients_of_the_band_are_those_of_a_masked_product(
         found.append([z.detach(), *(x.grad for x in leaves)])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, check_dtype=False, **far)
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@segments
-@pytest.mark.parametrize("context", [1, 3, 20])
-def test_flex_attention_equals_the_band(
-    make_model: MakeModel, rows: list[list[int]], context: int
-) -> None:
-    model = make_model(context=context)
-    x = stream(model, 8)
-    found, wanted = attend(model, x, rows, Blocks), attend(model, x, rows)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
-
-
-@segments
-def test_a_block_is_seen_wholly_or_not_at_all(rows: list[list[int]]) -> None:
-    mask = Blocks(torch.tensor(rows), 3, 25).mask
-    assert not mask.kv_num_blocks.any()
-    np.testing.assert_array_equal(mask.to_dense()[:, 0].bool().numpy(), allowed_frames(rows, 3))
 
 
 @segments
