@@ -347,32 +347,25 @@ def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     for name in list(PRESETS) if options.presets == ["all"] else options.presets:
         command = [sys.executable, __file__, "--one-preset", name, "--device", options.device]
-        command += ["--threads", str(options.threads), "--steps", str(options.steps)]
-        command += ["--experiment", options.experiment]
-        for name, value in (("--rows", options.rows), ("--row-length", options.row_length)):
-            command += [name, str(value)] if value else []
+        for key in ("threads", "experiment", "preset_steps", "preset_rows", "preset_row_length"):
+            command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
         done = subprocess.run(command, capture_output=True, text=True)
         failed = {"preset": name, "error": (done.stderr.strip() or "killed").splitlines()[-1]}
         found.append(failed if done.returncode else json.loads(done.stdout))
     return found
 
 
-def plan_of(options: argparse.Namespace) -> Experiment:
-    """The experiment, as long as wanted, in batches of the shape asked for."""
-    plan = replace(get_experiment(options.experiment), frames=1 << 30)
-    rows, length = options.rows or plan.rows, options.row_length or plan.row_length
-    return replace(plan, rows=rows, row_length=length)
-
-
 def one_preset(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    experiment = plan_of(options)
+    plan = replace(get_experiment(options.experiment), frames=1 << 30)
+    rows, length = options.preset_rows or plan.rows, options.preset_row_length or plan.row_length
+    experiment = replace(plan, rows=rows, row_length=length)
     shape, cell = (experiment.rows, experiment.row_length), get_preset(options.one_preset).cell
     with Stream(experiment.data, *shape, cell=cell) as stream:
         batch, _ = next(stream)
         device = pick_device(options.device)
-        return measure_preset(options.one_preset, batch, experiment, device, options.steps)
+        return measure_preset(options.one_preset, batch, experiment, device, options.preset_steps)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -384,7 +377,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         options.workers,
     )
     torch.set_num_threads(threads)
-    experiment, device = plan_of(options), pick_device(options.device)
+    experiment = replace(get_experiment(options.experiment), frames=1 << 30)
+    device = pick_device(options.device)
     shape = experiment.rows, experiment.row_length
     with Stream(experiment.data, *shape, cell=experiment.model.cell) as stream:
         batch, _ = next(stream)
@@ -461,6 +455,8 @@ def as_markdown(found: dict[str, Any]) -> str:
             f"| `{row['operator']}` | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']} |"
         )
     if found["presets"]:
+        rows, length = found["preset_batch"]
+        lines += ["", f"A step of each preset on {rows} rows of {length} frames that lie there:"]
         lines += ["", "| preset | parameters, M | frames/s | MFU | peak memory, GB |"]
         lines += ["|---|---|---|---|---|", *map(preset_line, found["presets"])]
     return "\n".join(lines) + "\n"
@@ -487,8 +483,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rows", type=int, help="default: the experiment's")
-    parser.add_argument("--row-length", type=int, help="default: the experiment's")
+    parser.add_argument("--preset-steps", type=int, default=8)
+    parser.add_argument("--preset-rows", type=int, default=0, help="0: the experiment's")
+    parser.add_argument("--preset-row-length", type=int, default=0, help="0: the experiment's")
     parser.add_argument("--presets", nargs="*", default=["nano"], help="or all")
     parser.add_argument("--one-preset", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -498,6 +495,10 @@ def main() -> None:
         return print(json.dumps(one_preset(options)))
     found = measure(options)
     found["presets"] = measure_presets(options)
+    shape = options.preset_rows, options.preset_row_length
+    found["preset_batch"] = [
+        mine or whole for mine, whole in zip(shape, found["batch"], strict=True)
+    ]
     text = as_markdown(found)
     print(json.dumps(found, indent=1) if options.json else text)
     if options.out:

@@ -29,7 +29,7 @@ def plot(table: pd.DataFrame) -> Figure:
 
     Success and the share of pairs right against the episodes learned from; the AUC of the mistake
     direction of the other tasks at each layer; what adding it changes in P(Undo) after a wrong
-    pair, beside a random direction. 95 % intervals.
+    pair, beside a random direction. 95 % intervals in all but the last.
     """
     figure = new_figure(height=7.0)
     success, score, reading, steering = figure.subplots(4, 1)
@@ -43,7 +43,7 @@ def plot(table: pd.DataFrame) -> Figure:
         band(reading, own, "place", colour, label, marker)
     reading.axhline(0.5, color=COLOURS["black"], lw=0.6)
     reading.set(ylabel="ROC AUC of the\nmistake direction", ylim=(-0.03, 1.03))
-    reading.legend(ncols=2, loc="lower left")
+    reading.legend(loc="upper left")
     _steered(steering, table[table["metric"] == "p_undo"], sites)
     for axis in (reading, steering):
         axis.set_xticks(range(len(sites)), short_sites(sites))

@@ -1,0 +1,108 @@
+"""What worker processes make: frames of display lists and lessons a second, ready for a device.
+
+Groups of all nine tasks are taken as fast as they come, as the trainer takes them, and nothing is
+composed. The ratio is to the same groups made in one process without sending them.
+
+    python benchmarks/stream.py --workers 1 2 --out benchmarks/stream.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bcprobe.experiments import nine_small
+from bcprobe.files import atomic_file
+from bcprobe.training.config import Experiment
+from bcprobe.training.groups import make_group, pack_group
+from bcprobe.training.lessons import teach
+from bcprobe.training.stream import _Pool
+from bcprobe.training.worker import Group, Order
+
+#: Promised frames per second, by the number of cores.
+FLOORS = {16: 40_000, 2: 4_000}
+
+
+def make(plan: Experiment, number: int) -> Group:
+    """A group as a worker makes it."""
+    recordings = list(make_group(plan.data, number))
+    lessons = teach(recordings, plan.weights, plan.model.cell)
+    return Group(recordings, lessons, pack_group(recordings))
+
+
+def frames_of(group: Group) -> int:
+    return sum(map(len, group.recordings))
+
+
+def here(plan: Experiment, groups: int) -> float:
+    """Frames per second of this process, after a group that is not counted."""
+    make(plan, 0)
+    began = time.process_time()
+    made = sum(frames_of(make(plan, number)) for number in range(1, groups + 1))
+    return made / (time.process_time() - began)
+
+
+def by_workers(plan: Experiment, workers: int, groups: int) -> float:
+    """Frames per second of so many workers, by the clock, after each one's first group."""
+    pool = _Pool(plan.data, workers, 0, Order(plan.weights, plan.model.cell, packs=True))
+    try:
+        times, made = [], []
+        for number in range(workers * (groups + 1)):
+            while not pool.ready(number):
+                pass
+            made.append(frames_of(pool.take(number)))
+            times.append(time.perf_counter())
+        return float(np.sum(made[workers:]) / (times[-1] - times[workers - 1]))
+    finally:
+        pool.close()
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    plan = nine_small()
+    alone = here(plan, options.groups)
+    rates = {n: by_workers(plan, n, options.groups) for n in options.workers}
+    return {"alone": alone, "workers": rates, "groups": options.groups}
+
+
+def as_markdown(found: dict[str, Any], command: str) -> str:
+    lines = [
+        "# Workers",
+        "",
+        f"`{command}`",
+        "",
+        f"Nine tasks, {found['groups']} groups of {nine_small().data.episodes} episodes a worker; "
+        f"one process without sending them: {found['alone']:,.0f} frames/s of its own time. "
+        + "; ".join(f"promised from {n} cores: {rate:,}" for n, rate in FLOORS.items())
+        + " frames/s.",
+        "",
+        "| workers | frames/s | of one process alone |",
+        "|---:|---:|---:|",
+    ]
+    for workers, rate in found["workers"].items():
+        lines.append(f"| {workers} | {rate:,.0f} | {rate / found['alone']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--groups", type=int, default=3, help="of each worker, counted")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    found = measure(options)
+    text = as_markdown(found, " ".join(["python", *sys.argv]))
+    print(json.dumps(found, indent=1) if options.json else text)
+    if options.out:
+        with atomic_file(options.out) as temporary:
+            temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
