@@ -32,6 +32,8 @@ Painter = Literal["auto", "torch", "triton"]
 _PIXELS = SCREEN_HEIGHT * SCREEN_WIDTH
 #: Frames whose overlays are looked up at once: a lookup takes some MB a frame.
 _CHUNK = 64
+#: Frames by which Triton's kernels are tried.
+_TRIED = 6
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Screens:
 
     ``images`` uint8 [image, 256, 256, 3] on that device are those that ``packed`` numbers.
     ``painter`` says by what: torch's own operations, Triton's kernels, or (``auto``) Triton's
-    if the device is a GPU for which they can be built. The pixels are the same.
+    if the device is a GPU for which they can be built, and a few of these frames come out as by
+    torch. The pixels are the same.
     """
 
     def __init__(self, packed: Packed, images: Tensor, painter: Painter = "auto") -> None:
@@ -95,6 +98,21 @@ class Screens:
         self.rest = self._send(packed.atlas.rest)
         by_triton = builds_triton(self.device) if painter == "auto" else painter == "triton"
         self.kernels = self._kernels() if by_triton else None
+        if self.kernels and painter == "auto" and not self._agrees(self.kernels):
+            warnings.warn("Triton composes other pixels here than torch: torch it is", stacklevel=2)
+            self.kernels = None
+
+    def _agrees(self, kernels: Kernels) -> bool:
+        """Whether some frames, from the first to the last, come out the same both ways."""
+        frames = len(self.packed.base)
+        index = np.unique(np.linspace(0, frames - 1, _TRIED).astype(np.int64))[:frames]
+        shape = (len(index), SCREEN_HEIGHT, SCREEN_WIDTH, 3)
+        mine, theirs = (
+            torch.full(shape, value, dtype=torch.uint8, device=self.device) for value in (1, 2)
+        )
+        self._compose_layered(self._layered(index), mine)
+        kernels.compose(self._send(index), theirs)
+        return torch.equal(mine, theirs)
 
     def _kernels(self) -> Kernels:
         from bcprobe.gui.compositor_triton import Kernels

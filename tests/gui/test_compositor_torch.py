@@ -33,7 +33,7 @@ def images() -> NDArray[np.uint8]:
 
 
 def composed(displays: list[DisplayList], stack: NDArray[np.uint8], device: str) -> Screens:
-    return Screens(pack(displays), torch.from_numpy(stack.copy()).to(device))
+    return Screens(pack(displays), torch.from_numpy(stack.copy()).to(device), painter="torch")
 
 
 def assert_same(

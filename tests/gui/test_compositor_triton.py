@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib.util import find_spec
 
 import numpy as np
@@ -98,3 +99,29 @@ def test_a_frame_may_be_asked_for_twice_and_no_frame_at_all() -> None:
 
 def test_nothing_but_a_gpu_is_left_to_triton() -> None:
     assert not builds_triton(torch.device("cpu"))
+
+
+class Kernels:
+    """Stands for Triton's: composes by torch, then changes a corner by ``off``."""
+
+    def __init__(self, screens: Screens, off: int) -> None:
+        self.screens, self.off = screens, off
+
+    def compose(self, index: torch.Tensor, out: torch.Tensor) -> None:
+        screens = self.screens
+        screens.compose(screens._layered(index.numpy()), out)
+        out[-1, 0, 0] += self.off
+
+
+@pytest.mark.parametrize("off", [0, 1])
+def test_kernels_are_used_if_they_give_the_pixels_of_torch(
+    off: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    displays, stack = everything()
+    monkeypatch.setattr("bcprobe.gui.compositor_torch.builds_triton", lambda device: True)
+    monkeypatch.setattr(Screens, "_kernels", lambda screens: Kernels(screens, off))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        screens = Screens(pack(displays[:9]), torch.from_numpy(stack.copy()))
+    assert (screens.kernels is None) == bool(off)
+    assert len(said) == off
