@@ -14,6 +14,8 @@ STARTS = {
     "fine_tuned": ("fine-tuned", COLOURS["blue"], "o"),
     "scratch": ("from scratch", COLOURS["vermillion"], "s"),
 }
+#: Pairs right by chance: one of five candidates.
+CHANCE = 0.2
 #: Without learning: name shown, dashes.
 AS_IT_IS = {"zero_shot": ("zero-shot", "--"), "in_context": ("in context", ":")}
 #: When the direction is looked at: name shown, colour, marker.
@@ -35,6 +37,8 @@ def plot(table: pd.DataFrame) -> Figure:
     success, score, reading, steering = figure.subplots(4, 1)
     _learned(success, table[table["metric"] == "success"], "success alone")
     _learned(score, table[table["metric"] == "score"], "pairs right")
+    score.axhline(CHANCE, color=COLOURS["black"], lw=0.6)
+    score.text(60, CHANCE + 0.1, "chance, one of five", fontsize=7)
     success.legend(ncols=2, loc="upper left")
     sites = list(dict.fromkeys(table["site"].dropna()))
     rows = table[table["metric"] == "auc"]
