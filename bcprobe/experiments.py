@@ -82,6 +82,16 @@ def nine_nano_hard() -> Experiment:
     return replace(nine_nano(), name="nine-nano-hard", data=data)
 
 
+def nine_nano_unweighted() -> Experiment:
+    """`nine_nano` with every kind of click counting alike, to compare."""
+    return replace(nine_nano(), name="nine-nano-unweighted", action_weights=())
+
+
+def nine_nano_easy_first() -> Experiment:
+    """`nine_nano` with easy worlds at first, about 16,384 frames of them, to compare."""
+    return replace(nine_nano(), name="nine-nano-easy-first", data=replace(nine_nano().data, easy=7))
+
+
 def nine_nano_long() -> Experiment:
     """`nine_nano` carried on from its checkpoint, on new worlds; Undo and Divide weigh more."""
     weights = {**dict(nine_nano().action_weights), "undo": 8.0, "select": 3.0}
@@ -148,6 +158,8 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "nine-nano-adamw": nine_nano_adamw,
     "nine-nano-coarse": nine_nano_coarse,
     "nine-nano-hard": nine_nano_hard,
+    "nine-nano-unweighted": nine_nano_unweighted,
+    "nine-nano-easy-first": nine_nano_easy_first,
     "nine-nano-long": nine_nano_long,
     "nine-small": nine_small,
     "nine-base": nine_base,

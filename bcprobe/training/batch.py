@@ -86,6 +86,7 @@ class Tape:
         self.actions = np.concatenate([made.actions for made in recordings])
         self.right = np.concatenate([made.right for made in recordings])
         self.lessons = lessons or Lessons(np.ones(len(self.clicks), dtype=np.float32))
+        self._sums: tuple[DeviceSums, DeviceSums] | None = None
 
     def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which recording each frame of the tape belongs to, in the shape of ``index``."""
@@ -108,7 +109,7 @@ class Tape:
             self.compose(index[share], buffer)
         else:
             self.compose_by_torch(index[share], buffer)
-        across, down = self.lessons.across, self.lessons.down
+        across, down = self.sums(index[share], buffer.device)
         return Batch(
             frames=buffer.permute(0, 1, 4, 2, 3),
             previous=torch.from_numpy(self.previous[index]),
@@ -118,9 +119,20 @@ class Tape:
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
             weight=torch.from_numpy(self.lessons.weight[index]),
-            across=None if across is None else dense(across, index[share], buffer.device),
-            down=None if down is None else dense(down, index[share], buffer.device),
+            across=across,
+            down=down,
         ).to(buffer.device)
+
+    def sums(
+        self, index: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """``across`` and ``down`` of `Batch` for frames [row, frame] of the tape."""
+        across, down = self.lessons.across, self.lessons.down
+        if across is None or down is None:
+            return None, None
+        if self._sums is None or self._sums[0].at.device != device:
+            self._sums = DeviceSums(across, device), DeviceSums(down, device)
+        return self._sums[0].dense(index), self._sums[1].dense(index)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
         """Compose frames of the tape into a buffer on the CPU, one by one."""
@@ -138,15 +150,27 @@ class Tape:
         self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
 
 
-def dense(sums: Sums, index: NDArray[np.int64], device: torch.device) -> Tensor:
-    """Arrays of the frames ``index`` [row, frame]: float32 [row, frame, *shape] on a device."""
-    first, size = sums.starts[index.ravel()], math.prod(sums.shape)
-    counts = sums.starts[index.ravel() + 1] - first
-    entries = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
-    at = sums.at[entries] + np.repeat(np.arange(index.size) * size, counts)
-    out = torch.zeros(index.size * size, device=device)
-    out[torch.from_numpy(at).to(device)] = torch.from_numpy(sums.values[entries]).to(device)
-    return out.view(*index.shape, *sums.shape)
+class DeviceSums:
+    """`Sums` whose entries lie on a device, to be laid out there for some frames at a time."""
+
+    def __init__(self, sums: Sums, device: torch.device) -> None:
+        self.shape, self.starts = sums.shape, sums.starts
+        self.at, self.values = (
+            torch.from_numpy(part).to(device) for part in (sums.at, sums.values)
+        )
+
+    def dense(self, index: NDArray[np.int64]) -> Tensor:
+        """Arrays of the frames ``index`` [row, frame]: float32 [row, frame, *shape]."""
+        frames, size, device = index.ravel(), math.prod(self.shape), self.at.device
+        first, counts = self.starts[frames], self.starts[frames + 1] - self.starts[frames]
+        total, before = int(counts.sum()), np.cumsum(counts) - counts
+        skipped, lengths = torch.from_numpy(np.stack([first - before, counts])).to(device)
+        owner = torch.arange(len(frames), device=device)
+        owner = owner.repeat_interleave(lengths, output_size=total)  # frame of each entry
+        entries = torch.arange(total, device=device) + skipped[owner]
+        out = torch.zeros(len(frames) * size, device=device)
+        out[owner * size + self.at[entries]] = self.values[entries]
+        return out.view(*index.shape, *self.shape)
 
 
 def screens_of(
@@ -161,5 +185,5 @@ def screens_of(
     ``painter`` as `bcprobe.gui.compositor_torch.Screens` takes it.
     """
     stacks = {id(made.images): made.images for made in recordings}
-    images = [torch.from_numpy(stack.copy()).to(device) for stack in stacks.values()]
+    images = [torch.from_numpy(stack).to(device) for stack in stacks.values()]
     return Screens(packed or pack_group(recordings), torch.cat(images), painter)

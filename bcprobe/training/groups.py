@@ -40,6 +40,7 @@ class DataConfig:
     time). ``visited`` is a folder of stored episodes, by whomever they were worked, that come
     beside the new ones: ``share`` (0-1) of each group (`bcprobe.training.visited`). ``soft``
     episodes teach the annotator's whole distribution at each frame, not the click drawn from it.
+    The first ``easy`` groups hold worlds of difficulty easy: a curriculum.
     """
 
     tasks: tuple[str, ...] = ("colored_dot_tracking",)
@@ -53,10 +54,11 @@ class DataConfig:
     visited: str = ""
     share: float = 0.5
     soft: bool = False
+    easy: int = 0
 
     def __post_init__(self) -> None:
-        if self.worlds < 0 or not 0 <= self.share <= 1:
-            raise InputError("data config: worlds must be 0 or more, share within 0-1")
+        if min(self.worlds, self.easy) < 0 or not 0 <= self.share <= 1:
+            raise InputError("data config: worlds and easy must be 0 or more, share within 0-1")
         if not 0 <= self.seed < DATA_SEEDS:
             raise InputError(f"data seed {self.seed} is not within 0-{DATA_SEEDS - 1}")
         if min(self.episodes, self.personas, len(self.tasks), len(self.layouts)) < 1:
@@ -103,7 +105,7 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
             EpisodeKey(
                 task=data.tasks[world % len(data.tasks)],
                 layout=data.layouts[layouts[place]],
-                difficulty=data.difficulty,
+                difficulty="easy" if group < data.easy else data.difficulty,
                 world_seed=seed,
                 annotator_seed=seed + place % data.personas * PERSONA_STRIDE,
                 max_steps=data.max_steps,

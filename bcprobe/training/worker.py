@@ -81,8 +81,8 @@ def receive_group(connection: Connection) -> Group | str:
     if isinstance(message, str):
         return message
     parts, shapes, lessons, packed = message
-    stacks = [
-        np.frombuffer(connection.recv_bytes(), dtype=np.uint8).reshape(shape) for shape in shapes
-    ]
+    stacks = [np.empty(shape, dtype=np.uint8) for shape in shapes]
+    for stack in stacks:
+        connection.recv_bytes_into(stack.data.cast("B"))
     recordings = [Recording(stacks[number], *columns) for number, *columns in parts]
     return Group(recordings, lessons, packed)

@@ -44,6 +44,14 @@ def test_a_world_worked_by_two_personas_is_drawn_once() -> None:
     assert not np.array_equal(first.clicks, second.clicks)
 
 
+def test_a_curriculum_begins_with_easy_worlds() -> None:
+    data = replace(DATA, difficulty="hard", easy=2)
+    found = [{key.difficulty for key in group_keys(data, number)} for number in range(3)]
+    assert found == [{"easy"}, {"easy"}, {"hard"}]
+    with pytest.raises(InputError, match="easy"):
+        replace(DATA, easy=-1)
+
+
 def test_layouts_are_drawn_from_those_given() -> None:
     data = replace(DATA, layouts=("original", "retro", "split"))
     seen = {key.layout for group in range(20) for key in group_keys(data, group)}
