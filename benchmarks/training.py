@@ -3,11 +3,10 @@
 The plain one is what a tutorial would give: frames as PNG files decoded by a DataLoader,
 ``Conv2d`` on float pixels, eager scaled_dot_product_attention under a dense mask over the
 whole row, all in float32. Both give the same loss, which is checked before anything is timed. Our
-step runs as `bcprobe train` runs it here, and once more in float32. Then a step of each preset
-with its memory and MFU (nan where the device's peak is not known).
+step runs as `bcprobe train` runs it here, and once more in float32.
 
     python benchmarks/training.py --threads 2 --out benchmarks/training.md
-    python benchmarks/training.py --device cuda --experiment dots-nano --presets all
+    python benchmarks/training.py --device cuda --experiment nine-base --workers 14
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import json
 import math
 import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +38,6 @@ from torch.nn import functional as F
 from bcprobe.experiments import get_experiment
 from bcprobe.files import atomic_file
 from bcprobe.model.attention import frame_mask, rotary_table, rotate
-from bcprobe.model.config import PRESETS, get_preset
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
@@ -49,7 +45,7 @@ from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.loop import pick_device
 from bcprobe.training.memory import keep_freed_memory
 from bcprobe.training.precision import pick_precision
-from bcprobe.training.run import MemoryFullError, Run
+from bcprobe.training.run import Run
 from bcprobe.training.stream import Position, Stream
 
 #: What is timed: name shown.
@@ -309,65 +305,6 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
-def measure_preset(
-    name: str, batch: Batch, experiment: Experiment, device: torch.device, steps: int
-) -> dict[str, Any]:
-    """Speed, MFU and peak memory of a preset's step on one batch that is already there."""
-    plan = replace(experiment, model=get_preset(name))
-    run = new_run(plan, device)
-    batch = batch.to(device)
-    try:
-        run.learn(batch, Position(), 0.0)
-        run.learn(batch, Position(), 0.0)
-        finish(device)
-        began = time.perf_counter()
-        for _ in range(steps):
-            run.learn(batch, Position(), 0.0)
-        finish(device)
-    except MemoryFullError as error:
-        return {"preset": name, "error": str(error)}
-    taken = (time.perf_counter() - began) / steps
-    frames, peak = plan.batch_frames, peak_flops(device_name(device))
-    return {
-        "preset": name,
-        "parameters": sum(p.numel() for p in run.model.parameters()),
-        "frames_per_second": frames / taken,
-        "mfu": step_flops(plan.model, frames) / taken / peak,
-        "memory": torch.cuda.max_memory_allocated() if device.type == "cuda" else resident(),
-    }
-
-
-def resident() -> float:
-    """Largest memory this process has held, bytes; on Linux it is counted in KiB."""
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def measure_presets(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each preset in a process of its own, so that each has its own peak of memory."""
-    found = []
-    for name in list(PRESETS) if options.presets == ["all"] else options.presets:
-        command = [sys.executable, __file__, "--one-preset", name, "--device", options.device]
-        for key in ("threads", "experiment", "preset_steps", "preset_rows", "preset_row_length"):
-            command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
-        done = subprocess.run(command, capture_output=True, text=True)
-        failed = {"preset": name, "error": (done.stderr.strip() or "killed").splitlines()[-1]}
-        found.append(failed if done.returncode else json.loads(done.stdout))
-    return found
-
-
-def one_preset(options: argparse.Namespace) -> dict[str, Any]:
-    keep_freed_memory()
-    torch.set_num_threads(options.threads)
-    plan = replace(get_experiment(options.experiment), frames=1 << 30)
-    rows, length = options.preset_rows or plan.rows, options.preset_row_length or plan.row_length
-    experiment = replace(plan, rows=rows, row_length=length)
-    shape, cell = (experiment.rows, experiment.row_length), get_preset(options.one_preset).cell
-    with Stream(experiment.data, *shape, cell=cell) as stream:
-        batch, _ = next(stream)
-        device = pick_device(options.device)
-        return measure_preset(options.one_preset, batch, experiment, device, options.preset_steps)
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()  # for the profile; each side is timed in a process of its own
     threads, steps, rounds, workers = (
@@ -454,25 +391,11 @@ def as_markdown(found: dict[str, Any]) -> str:
         lines.append(
             f"| `{row['operator']}` | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']} |"
         )
-    if found["presets"]:
-        rows, length = found["preset_batch"]
-        lines += ["", f"A step of each preset on {rows} rows of {length} frames that lie there:"]
-        lines += ["", "| preset | parameters, M | frames/s | MFU | peak memory, GB |"]
-        lines += ["|---|---|---|---|---|", *map(preset_line, found["presets"])]
     return "\n".join(lines) + "\n"
 
 
 def share(value: float) -> str:
     return "nan" if math.isnan(value) else f"{value:.1%}"
-
-
-def preset_line(row: dict[str, Any]) -> str:
-    if "error" in row:
-        return f"| {row['preset']} | | {row['error']} | | |"
-    return (
-        f"| {row['preset']} | {row['parameters'] / 1e6:.1f} | {row['frames_per_second']:.1f} "
-        f"| {share(row['mfu'])} | {row['memory'] / 1e9:.2f} |"
-    )
 
 
 def main() -> None:
@@ -483,22 +406,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--preset-steps", type=int, default=8)
-    parser.add_argument("--preset-rows", type=int, default=0, help="0: the experiment's")
-    parser.add_argument("--preset-row-length", type=int, default=0, help="0: the experiment's")
-    parser.add_argument("--presets", nargs="*", default=["nano"], help="or all")
-    parser.add_argument("--one-preset", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    if options.one_preset:
-        return print(json.dumps(one_preset(options)))
     found = measure(options)
-    found["presets"] = measure_presets(options)
-    shape = options.preset_rows, options.preset_row_length
-    found["preset_batch"] = [
-        mine or whole for mine, whole in zip(shape, found["batch"], strict=True)
-    ]
     text = as_markdown(found)
     print(json.dumps(found, indent=1) if options.json else text)
     if options.out:
