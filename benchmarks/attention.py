@@ -13,20 +13,18 @@ it is timed beside the model, not used by it, until they agree.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from report import add_outputs, give
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from bcprobe.files import atomic_file
 from bcprobe.model.attention import Band, frame_mask, mix_by_products
 from bcprobe.model.config import PRESETS, get_preset
 
@@ -196,8 +194,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     if torch.cuda.is_available():
         names = ("the model's band", "FlexAttention")
@@ -208,10 +205,7 @@ def main() -> None:
         names = ("products", "scaled_dot_product_attention")
         rows = [measure_cpu("nano", kind, options.repeats) for kind in kinds]
     text = markdown(rows, names, " ".join(["python", *sys.argv]))
-    print(json.dumps(rows, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(rows, text, options)
 
 
 if __name__ == "__main__":

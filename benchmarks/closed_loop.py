@@ -9,24 +9,22 @@ every click; all in one run, on the same worlds, and checked to make the same cl
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from report import add_outputs, give
 
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import open_world, work
 from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import Clicker, Simulator
 from bcprobe.evaluation.teacher_forced import reach_of
-from bcprobe.files import atomic_file
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
 from bcprobe.model.transformer import ClickTransformer
@@ -164,8 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="write the table as Markdown")
+    add_outputs(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = measure(options.checkpoint, options.task, options.worlds, options.steps, options.rounds)
@@ -173,11 +170,7 @@ def main() -> None:
         f"python benchmarks/closed_loop.py --worlds {options.worlds} --steps {options.steps} "
         f"--rounds {options.rounds}"
     )
-    text = as_markdown(found, command)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    print(json.dumps(found, indent=1) if options.json else text)
+    give(found, as_markdown(found, command), options)
 
 
 if __name__ == "__main__":

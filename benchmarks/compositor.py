@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from report import add_outputs, give
 
 from bcprobe.episodes.record import display_lists, generate
-from bcprobe.files import atomic_file
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.display import DisplayList
 from bcprobe.gui.layouts import arrange, get_layout
@@ -229,15 +229,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--shots", type=int, default=200)
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="path of the browser")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     found = measure(options.episodes, options.rounds, options.shots, options.chromium)
     text = as_markdown(found, "python benchmarks/compositor.py --out benchmarks/compositor.md")
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

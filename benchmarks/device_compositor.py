@@ -8,7 +8,6 @@ Display lists and images lie on the device already; the frames stay there.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pickle
 import statistics
@@ -17,13 +16,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from report import add_outputs, give
 
-from bcprobe.files import atomic_file
 from bcprobe.gui.compositor_torch import Painter, builds_triton
 from bcprobe.gui.packing import pack
 from bcprobe.tasks import TASKS
@@ -120,8 +118,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="at once; 4096 on a GPU, 64 on the CPU")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     device = torch.device(options.device)
     frames = options.frames or (4096 if device.type == "cuda" else 64)
@@ -131,10 +128,7 @@ def main() -> None:
     found = {"device": device_name(device), "frames": frames, "tasks": tasks}
     found["triton"] = metadata.version("triton") if builds_triton(device) else None
     text = as_markdown(found, " ".join(["python", *sys.argv]))
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

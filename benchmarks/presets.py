@@ -18,16 +18,15 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
 
 import torch
+from report import add_outputs, give
 from training import device_name, finish
 
 from bcprobe.experiments import nine_nano
-from bcprobe.files import atomic_file
 from bcprobe.model.config import PRESETS, get_preset
 from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.loop import pick_device
@@ -115,8 +114,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--row-length", type=int, default=20)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     if options.one:
         try:
@@ -129,10 +127,7 @@ def main() -> None:
         "presets": [apart(name, options) for name in options.presets],
     }
     text = as_markdown(found, " ".join(["python", *sys.argv]))
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from bcprobe.files import atomic_file
+from report import add_outputs, give
+
 from bcprobe.model.registry import NINE_TASK_CHECKPOINT
 
 TASK = "colored_dot_tracking"
@@ -184,15 +184,11 @@ def main() -> None:
     parser.add_argument("--nine", default=NINE_TASK_CHECKPOINT, help="checkpoint of several tasks")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--refits", type=int, default=40)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     found = measure(options.checkpoint, options.nine, options.episodes, options.refits)
     text = as_markdown(found)
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

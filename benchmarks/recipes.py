@@ -12,13 +12,12 @@ checkpoint's name or the folder of a run, finished or not, as `bcprobe train` ma
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
+from report import add_outputs, give
 
 from bcprobe.errors import InputError
-from bcprobe.files import atomic_file
 from bcprobe.model.registry import find_checkpoint
 from bcprobe.results import read_table, wilson
 
@@ -72,20 +71,13 @@ def markdown(found: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", nargs="+", action="append", required=True)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     found = {" ".join(names): compare(names) for names in options.runs}
-    if options.json:
-        print(json.dumps({names: table.to_dict("records") for names, table in found.items()}))
-        return
     command = "python benchmarks/recipes.py" + "".join(f" --runs {names}" for names in found)
     tables = "\n\n".join(f"## {names}\n\n{markdown(table)}" for names, table in found.items())
     text = f"# Recipes of training\n\n`{command}`\n\n{NOTE}\n\n{tables}\n"
-    print(text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give({names: table.to_dict("records") for names, table in found.items()}, text, options)
 
 
 if __name__ == "__main__":

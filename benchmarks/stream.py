@@ -9,16 +9,14 @@ composed. The ratio is to the same groups made in one process without sending th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import add_outputs, give
 
 from bcprobe.experiments import nine_small
-from bcprobe.files import atomic_file
 from bcprobe.training.config import Experiment
 from bcprobe.training.groups import make_group, pack_group
 from bcprobe.training.lessons import teach
@@ -93,15 +91,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--groups", type=int, default=3, help="of each worker, counted")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     found = measure(options)
     text = as_markdown(found, " ".join(["python", *sys.argv]))
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ step runs as `bcprobe train` runs it here, and once more in float32.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -32,11 +31,11 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does, 
 import numpy as np
 import torch
 from PIL import Image
+from report import add_outputs, give
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcprobe.experiments import get_experiment
-from bcprobe.files import atomic_file
 from bcprobe.model.attention import frame_mask, rotary_table, rotate
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
@@ -406,15 +405,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    add_outputs(parser)
     options = parser.parse_args()
     found = measure(options)
     text = as_markdown(found)
-    print(json.dumps(found, indent=1) if options.json else text)
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            temporary.write_text(text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":

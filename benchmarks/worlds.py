@@ -9,17 +9,15 @@ episodes and steps beside those of colored dots.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from report import add_outputs, give
 
 from bcprobe.episodes.record import display_lists, generate, open_world
 from bcprobe.episodes.simulator import Simulator
-from bcprobe.files import atomic_file
 from bcprobe.gui.compositor import compose
 from bcprobe.tasks import TASKS
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
@@ -136,16 +134,12 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--task", nargs="*", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, help="write the table as Markdown")
+    add_outputs(parser)
     options = parser.parse_args()
     tasks = list(dict.fromkeys([DOTS, *options.task]))
     found = measure(tasks, options.episodes, options.rounds)
     text = as_markdown(found, f"python benchmarks/worlds.py --episodes {options.episodes}")
-    if options.out:
-        with atomic_file(options.out) as temporary:
-            Path(temporary).write_text(text, encoding="utf-8")
-    print(json.dumps(found, indent=1) if options.json else text)
+    give(found, text, options)
 
 
 if __name__ == "__main__":
