@@ -15,7 +15,7 @@ from bcprobe.model.config import SCHEMA_VERSION
 DEFAULT_CHECKPOINT = "nine-nano"
 #: What the figures over several tasks are about.
 NINE_TASK_CHECKPOINT = "nine-nano"
-#: What is followed over its saved steps: all tasks, trained from nothing.
+#: What is followed over its saved steps and learns on in studies: all tasks, from nothing.
 NINE_TASK_SERIES = "nine-nano"
 CONFIG = "config.json"
 STEPS = "steps"

@@ -23,7 +23,7 @@ from bcprobe.episodes.record import work as worked
 from bcprobe.episodes.simulator import Clicker, Simulator
 from bcprobe.episodes.store import EPISODES_FILE, read_episodes, write_episodes
 from bcprobe.model.config import ClickTransformerConfig
-from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
 from bcprobe.results import read_table
 from bcprobe.rng import generator, split_seed
 from bcprobe.studies.costs import RATES, Rate, learning, looking
@@ -59,7 +59,7 @@ class Settings:
     episodes each, with ``frames`` of fine-tuning after each; of its episodes a ``share`` (0-1)
     comes from the rollouts."""
 
-    checkpoint: str = NINE_TASK_CHECKPOINT
+    checkpoint: str = NINE_TASK_SERIES
     worst: int = 2
     betas: tuple[float, ...] = (0.0, 0.1)
     seeds: tuple[int, ...] = (0, 1)

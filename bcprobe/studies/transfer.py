@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from bcprobe.model.config import ClickTransformerConfig
-from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
 from bcprobe.studies.costs import RATES, learning, looking
 from bcprobe.studies.directions import asked, fit, read_saved, reading_rows, save, steering_rows
 from bcprobe.studies.in_context import Prompted
@@ -60,7 +60,7 @@ class Settings:
     episodes: tuple[int, ...] = (50, 100, 250, 500, 1000, 2000)
     scratch: tuple[int, ...] = (8000,)
     seeds: tuple[int, ...] = (0, 1, 2)
-    checkpoint: str = NINE_TASK_CHECKPOINT
+    checkpoint: str = NINE_TASK_SERIES
     task: str = HELD_OUT_TASKS[0]
     frames: int = 10_240
     worlds: int = 40
