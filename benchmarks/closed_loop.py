@@ -83,9 +83,9 @@ def sides(
         f"plain, {reach} frames again": lambda: plainly(reach),
         f"plain, {model.config.context} frames again": lambda: plainly(model.config.context),
         "batched, ring": batched,
-        "and screens kept": lambda: batched(sight=Sight(model.encoder.patches, model.device)),
+        "and screens kept": lambda: batched(sight=Sight(model.encoder.see, model.device)),
         "and loops seen": lambda: batched(
-            sight=Sight(model.encoder.patches, model.device), reach=reach
+            sight=Sight(model.encoder.see, model.device), reach=reach
         ),
     }
 

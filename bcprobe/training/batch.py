@@ -53,16 +53,10 @@ class Batch:
         return replace(self, **{k: v.to(device) for k, v in held.items() if v is not None})
 
 
-def frame_buffer(
-    rows: int, row_length: int, *, pinned: bool = False, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Room for a batch's frames on a device: uint8 [row, frame, 360, 480, 3].
-
-    ``pinned`` is for buffers on the CPU, and of no effect elsewhere.
-    """
+def frame_buffer(rows: int, row_length: int, device: torch.device | str = "cpu") -> Tensor:
+    """Room for a batch's frames on a device: uint8 [row, frame, 360, 480, 3]."""
     shape = (rows, row_length, SCREEN_HEIGHT, SCREEN_WIDTH, 3)
-    pinned = pinned and torch.device(device).type == "cpu"
-    return torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned, device=device)
+    return torch.zeros(shape, dtype=torch.uint8, device=device)
 
 
 class Tape:

@@ -67,7 +67,6 @@ class Stream(Iterator[tuple[Batch, Position]]):
         *,
         workers: int = 1,
         start: Position = Position(),  # noqa: B008
-        pinned: bool = False,
         device: torch.device | str = "cpu",
         share: slice = slice(None),
         weights: NDArray[np.float64] | None = None,
@@ -79,7 +78,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
         self._lane = _Lane(torch.device(device))
         self._free: queue.Queue[tuple[Tensor, Mark]] = queue.Queue()
         for _ in range(BUFFERS):
-            buffer = frame_buffer(shown, row_length, pinned=pinned, device=device)
+            buffer = frame_buffer(shown, row_length, device=device)
             self._free.put((buffer, self._lane.mark()))
         self._ready: queue.Queue[tuple[Batch, Position, Tensor, Mark]] = queue.Queue()
         self._in_use: Tensor | None = None
