@@ -50,9 +50,9 @@ class Stream(Iterator[tuple[Batch, Position]]):
     The sequence depends on the data config and the batch's shape alone, neither on the
     number of workers nor on where the stream was entered: a stream that starts at a position
     it once gave goes on as that one did. A batch's frames are overwritten once the next batch
-    but one has been asked for; keep no views. Memory holds one group in use, one group a
-    worker, and `BUFFERS` batches. Batches lie on ``device``, with the frames of the rows ``share``
-    (default: all); frames for a GPU never exist on the host, and are composed beside the work
+    but one has been asked for; keep no views. Memory holds one group in use, two a worker, and
+    `BUFFERS` batches. Batches lie on ``device``, with the frames of the rows ``share`` (default:
+    all); frames for a GPU never exist on the host, and are composed beside the work
     of the GPU's current stream. ``weights`` and ``cell`` are those of
     `bcprobe.training.lessons.teach`. ``waited`` counts the seconds spent waiting for data.
 
@@ -209,7 +209,11 @@ class _Lane:
 
 
 class _Pool:
-    """Worker processes; group ``g`` is made by worker ``g % workers``, one group ahead."""
+    """Worker processes; group ``g`` is made by worker ``g % workers``.
+
+    Each has two groups to make at any time, so that one that takes long holds up none of the
+    others; ``making`` is the first of them.
+    """
 
     def __init__(self, data: DataConfig, workers: int, first: int, order: Order) -> None:
         context = get_context("spawn")
@@ -226,6 +230,7 @@ class _Pool:
         self.making = {group % workers: group for group in range(first, first + workers)}
         for number, group in self.making.items():
             self.connections[number].send(group)
+            self.connections[number].send(group + workers)
 
     def ready(self, group: int) -> bool:
         """Whether the group can be taken, after waiting at most a heartbeat."""
@@ -242,7 +247,7 @@ class _Pool:
                 reason = made.strip().splitlines()[-1]
                 raise StreamError(f"data worker {number} failed at group {group}: {reason}")
             self.making[number] = group + len(self.processes)
-            self.connections[number].send(self.making[number])
+            self.connections[number].send(group + 2 * len(self.processes))
         except (EOFError, OSError) as error:
             self.processes[number].join(timeout=HEARTBEAT)
             self.check()

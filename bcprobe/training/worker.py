@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import queue
 import signal
+import threading
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -39,23 +43,37 @@ class Order(NamedTuple):
 def serve(connection: Connection, data: DataConfig, order: Order) -> None:
     """Answer each group number received with the group, until the other end hangs up.
 
-    All work on a group is done here, as all workers share one process at the other end. A failure
-    is sent as its traceback.
+    All work on a group is done here, as all workers share one process at the other end. While a
+    group waits to be taken the next one is made. A failure is sent as its traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    outbox: queue.Queue[Group | str] = queue.Queue(maxsize=1)
+    threading.Thread(target=_send_all, args=(connection, outbox), daemon=True).start()
+    with suppress(EOFError, ConnectionResetError):
+        while True:
+            outbox.put(_make(connection.recv(), data, order))
+
+
+def _make(group: int, data: DataConfig, order: Order) -> Group | str:
+    try:
+        recordings = [*visited_group(data, group), *make_group(data, group)]
+        lessons = teach(recordings, order.weights, order.cell)
+        return Group(recordings, lessons, pack_group(recordings) if order.packs else None)
+    except Exception:
+        return traceback.format_exc()
+
+
+def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
+    """Send what comes, in order; ends the process when the other end hangs up."""
     try:
         while True:
-            group = connection.recv()
-            try:
-                recordings = [*visited_group(data, group), *make_group(data, group)]
-                lessons = teach(recordings, order.weights, order.cell)
-                packed = pack_group(recordings) if order.packs else None
-            except Exception:
-                connection.send(traceback.format_exc())
+            made = outbox.get()
+            if isinstance(made, str):
+                connection.send(made)
             else:
-                send_group(connection, Group(recordings, lessons, packed))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+                send_group(connection, made)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)
 
 
 def send_group(connection: Connection, group: Group) -> None:
