@@ -98,8 +98,12 @@ def _origin(card: Mapping[str, Any], steps: Sequence[int], parameters: int) -> I
     )
     yield f"- experiment `{plan['name']}`, data seed {data['seed']}, {data['difficulty']} worlds"
     yield f"- tasks: {', '.join(data['tasks'])}; layouts: {', '.join(data['layouts'])}"
-    yield f"- frames learned from: {known['frames']:,} in {known['step']:,} steps"
-    yield f"- loss: {_weighted(plan['action_weights'])}; {plan['optimizer']}, rate {plan['lr']:g}"
+    start = plan.get("start_from")
+    after = f", after those of `{start}`" if start else ""
+    yield f"- frames learned from: {known['frames']:,} in {known['step']:,} steps{after}"
+    taught = "distributions" if data.get("soft") else "clicks"
+    weights = _weighted(plan["action_weights"])
+    yield f"- taught the annotators' {taught}; {weights}; {plan['optimizer']}, rate {plan['lr']:g}"
     code = f"; code at commit `{known['commit']}`" if known.get("commit") else ""
     yield f"- time: {known['seconds'] / 3600:.2f} h{code}"
     yield f"- saved steps (`NAME@FRAMES`): {', '.join(map(str, steps))}"
