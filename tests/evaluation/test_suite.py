@@ -144,13 +144,15 @@ def test_a_card_tells_origin_scores_and_failures(
     tiny: ClickTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BCPROBE_CHECKPOINTS", str(tmp_path))
-    known = {"experiment": get_experiment("tiny").as_dict(), "commit": "abc", "step": 4}
+    plan = get_experiment("tiny").as_dict() | {"start_from": "older"}
+    known = {"experiment": plan, "commit": "abc", "step": 4}
     save_checkpoint(tiny, tmp_path / "small", frames=512, seconds=7200.0, **known)
     found = evaluate(
         "small", [TASK], **FEW, sections=["teacher_forced", "closed_loop"], say=lambda _: None
     )
     text = write_model_card(found).read_text()
-    assert "frames learned from: 512 in 4 steps" in text
+    assert "frames learned from: 512 in 4 steps, after those of `older`" in text
+    assert "taught the annotators' clicks" in text
     assert "time: 2.00 h; code at commit `abc`" in text
     table = found.table()
     chosen = (table["metric"] == "validity") & (table["kind"] == "all")
