@@ -120,10 +120,15 @@ class Tape:
     def sums(
         self, index: NDArray[np.int64], device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
-        """``across`` and ``down`` of `Batch` for frames [row, frame] of the tape."""
+        """``across`` and ``down`` of `Batch` for frames [row, frame] of the tape.
+
+        By NumPy on the CPU: torch's threads are the training step's there.
+        """
         across, down = self.lessons.across, self.lessons.down
         if across is None or down is None:
             return None, None
+        if device.type == "cpu":
+            return torch.from_numpy(dense(across, index)), torch.from_numpy(dense(down, index))
         if self._sums is None or self._sums[0].at.device != device:
             self._sums = DeviceSums(across, device), DeviceSums(down, device)
         return self._sums[0].dense(index), self._sums[1].dense(index)
@@ -142,6 +147,16 @@ class Tape:
         if self._screens is None or self._screens.device != buffer.device:
             self._screens = screens_of(self.recordings, buffer.device, self.packed)
         self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
+
+
+def dense(sums: Sums, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Arrays of the frames ``index`` [row, frame]: float32 [row, frame, *shape]."""
+    first, size = sums.starts[index.ravel()], math.prod(sums.shape)
+    counts = sums.starts[index.ravel() + 1] - first
+    entries = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    out = np.zeros(index.size * size, dtype=np.float32)
+    out[sums.at[entries] + np.repeat(np.arange(index.size) * size, counts)] = sums.values[entries]
+    return out.reshape(*index.shape, *sums.shape)
 
 
 class DeviceSums:

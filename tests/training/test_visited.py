@@ -20,7 +20,7 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
-from bcprobe.training.batch import Tape, frame_buffer
+from bcprobe.training.batch import DeviceSums, Tape, dense, frame_buffer
 from bcprobe.training.groups import Aims, DataConfig, group_keys, make_group
 from bcprobe.training.lessons import teach
 from bcprobe.training.loop import train
@@ -103,6 +103,15 @@ def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: 
     for found, wanted in zip((batch.across, batch.down), summed(heat, (40, 30)), strict=True):
         assert found is not None
         torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=0)
+
+
+def test_a_device_lays_out_the_same_distributions() -> None:
+    made = next(make_group(DataConfig(episodes=1, soft=True), 0))
+    sums = teach([made], cell=(40, 30)).across
+    assert sums is not None
+    index = np.random.default_rng(0).integers(len(made), size=(2, 20))
+    found = DeviceSums(sums, torch.device("cpu")).dense(index)
+    assert np.array_equal(found.numpy(), dense(sums, index))
 
 
 def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
