@@ -107,6 +107,22 @@ def nine_nano_long() -> Experiment:
     )
 
 
+def nine_nano_longer() -> Experiment:
+    """`nine_nano_long` carried on at half its rate; Divide weighs more still."""
+    weights = {**dict(nine_nano_long().action_weights), "select": 10.0}
+    return replace(
+        nine_nano_long(),
+        name="nine-nano-longer",
+        data=replace(nine_nano().data, seed=2),
+        start_from="nine-nano-long",
+        frames=1 << 21,
+        lr=5e-4,
+        muon_lr=0.005,
+        warmup=1 << 16,
+        action_weights=tuple(weights.items()),
+    )
+
+
 def nine_small() -> Experiment:
     """All nine tasks, 6.1 M parameters and 128 tokens a frame, for a GPU with many cores beside it.
 
@@ -161,6 +177,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "nine-nano-unweighted": nine_nano_unweighted,
     "nine-nano-easy-first": nine_nano_easy_first,
     "nine-nano-long": nine_nano_long,
+    "nine-nano-longer": nine_nano_longer,
     "nine-small": nine_small,
     "nine-base": nine_base,
     "tiny": tiny,
