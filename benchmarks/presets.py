@@ -86,7 +86,8 @@ def as_markdown(found: dict[str, Any], command: str) -> str:
         "",
         f"`{command}`",
         "",
-        f"{found['device']}, torch {torch.__version__}, {found['threads']} threads.",
+        f"{found['device']}, torch {torch.__version__}, {found['threads']} threads, "
+        f"load {found['load']:.1f} at the end.",
         "",
         "| preset | parameters, M | frames/s | of nano's | MFU | peak memory, GB |",
         "|---|---:|---:|---:|---:|---:|",
@@ -125,6 +126,7 @@ def main() -> None:
         "device": device_name(torch.device(options.device)),
         "threads": options.threads,
         "presets": [apart(name, options) for name in options.presets],
+        "load": os.getloadavg()[0],
     }
     text = as_markdown(found, " ".join(["python", *sys.argv]))
     give(found, text, options)
