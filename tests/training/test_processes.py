@@ -55,18 +55,11 @@ if __name__ == "__main__":
 """
 
 
-def free_port() -> int:
-    """A free port below those that the system hands out, so that nobody else is given it."""
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise OSError("no port is free")
-
-
 def launch(script: Path, folder: Path, count: int) -> None:
     """Run a script in processes that know of each other, as a launcher would."""
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     root = Path(run_module.__file__).parents[2]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     shared |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
