@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # before any group: as defaults its functions keep the group there is
 from torch import Tensor
 
 from bcprobe.errors import InputError
@@ -78,5 +80,15 @@ def join_processes(device: torch.device) -> Processes:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_part)
     return Processes(dist.get_rank(), count)
+
+
+def _part() -> None:
+    """End the process group with its threads, which must not outlive the interpreter.
+
+    A thread that lets go of a tensor of Python's while the interpreter ends aborts the process.
+    The group ends with its last holder, and trained models are holders.
+    """
+    gc.collect()
+    dist.destroy_process_group()

@@ -24,15 +24,22 @@ from bcprobe.training.saving import load_state
 from bcprobe.training.stream import Stream
 
 #: Trains twice: to the end, and stopped by a Ctrl-C that one process alone hears, then resumed.
+#: What threads are left at the end it writes last, into a file for each process.
 TWICE = """
-import os, signal, sys
+import atexit, os, signal, sys
 from dataclasses import replace
+from pathlib import Path
+
+def list_threads():
+    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+    Path(sys.argv[1], os.environ["RANK"] + ".threads").write_text("".join(names))
 
 def main():  # imports here: the data workers, which load this file, go without torch
     from bcprobe.experiments import tiny
     from bcprobe.training.loop import train
     from bcprobe.training.run import Run
 
+    atexit.register(list_threads)
     plan = replace(tiny(), frames=96, first_save=64, validate_every=1 << 20)
     options = {"threads": 1, "device": "cpu", "progress": False, "precision": "fp32"}
     train(plan, sys.argv[1] + "/whole", **options)
@@ -107,6 +114,14 @@ def test_two_processes_stopped_and_resumed_are_two_never_stopped(two: Path) -> N
     assert whole.values["step"] == parts.values["step"] == 6
     for name, tensor in whole.tensors.items():
         assert name.startswith("table.") or torch.equal(tensor, parts.tensors[name]), name
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
+def test_no_thread_between_processes_outlives_the_interpreter(two: Path) -> None:
+    for rank in range(2):
+        left = (two / f"{rank}.threads").read_text().split()
+        assert left
+        assert not [name for name in left if "gloo" in name]
 
 
 def test_a_step_in_parts_is_the_step_in_one(quick: Experiment) -> None:
