@@ -64,7 +64,7 @@ def _make(group: int, data: DataConfig, order: Order) -> Group | str:
 
 
 def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
-    """Send what comes, in order; ends the process when the other end hangs up."""
+    """Send what comes, in order; ends the process when the other end hangs up, or it cannot."""
     try:
         while True:
             made = outbox.get()
@@ -74,6 +74,9 @@ def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
                 send_group(connection, made)
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def send_group(connection: Connection, group: Group) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -133,6 +135,23 @@ def test_a_worker_that_fails_says_why() -> None:
         pytest.raises(StreamError, match=r"worker 0 failed at group 0.*no_such_task"),
     ):
         next(stream)
+
+
+def test_a_worker_that_cannot_send_ends_and_says_why() -> None:
+    script = """
+from multiprocessing import Pipe
+from queue import Queue
+from bcprobe.training.worker import Group, _send_all
+
+outbox = Queue()
+outbox.put(Group([], lambda: None))
+_send_all(Pipe()[1], outbox)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "lambda" in ended.stderr
 
 
 def test_closing_leaves_no_process_behind() -> None:
