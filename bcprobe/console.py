@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns of an estimate: the value, its 95 % interval, and what it is over.
+SCORE = ("estimate", "lower", "upper", "n")
 
 
 def print_json(document: Any) -> None:
@@ -28,6 +34,25 @@ def print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> N
 def number(row: Any) -> str:
     """Estimate and interval of a row with ``estimate``, ``lower``, ``upper``."""
     return f"{row.estimate:.3f} [{row.lower:.3f}, {row.upper:.3f}]"
+
+
+def print_scores(scores: pd.DataFrame, title: str) -> None:
+    """Print estimates with their intervals under the names that say which is which.
+
+    A name that is set nowhere is left out.
+    """
+    names = [c for c in scores.columns if c not in SCORE and scores[c].notna().any()]
+    rows = [
+        [*(_shown(getattr(row, name)) for name in names), number(row), int(row.n)]
+        for row in scores.itertuples()
+    ]
+    print_table([*names, "estimate [95 %]", "n"], rows, title)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def people_range(row: Any) -> str:

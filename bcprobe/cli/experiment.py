@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bcprobe.cli.options import Json, Seed, at_least_one
-from bcprobe.console import print_json, print_table
+from bcprobe.console import print_json, print_scores, print_table
 from bcprobe.studies import NAMES, SIZES, get_study
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def experiment(
     if json_:
         rows = plain_rows(found.table)
         return print_json({"study": name, "out": str(folder), "failed": {}, "rows": rows})
-    _print_found(found.table, f"{name}, size {size}")
+    print_scores(found.table, f"{name}, size {size}")
     typer.echo(f"{folder / name}.parquet: {len(found.table)} rows")
 
 
@@ -143,24 +143,3 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON holds them: nan is None, counts are whole."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return [{**row, "n": int(row["n"])} for row in rows]
-
-
-def _print_found(table: pd.DataFrame, title: str) -> None:
-    """Every number under the names that say which; a name that is nowhere set is left out."""
-    scores = ("estimate", "lower", "upper", "n")
-    names = [c for c in table.columns if c not in scores and table[c].notna().any()]
-    rows = [
-        [
-            *(_shown(row[name]) for name in names),
-            f"{row['estimate']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]",
-            int(row["n"]),
-        ]
-        for row in table.to_dict("records")
-    ]
-    print_table([*names, "estimate [95 %]", "n"], rows, title)
-
-
-def _shown(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,10 +19,7 @@ from bcprobe.cli.options import (
     at_least_one,
     tasks_of,
 )
-from bcprobe.console import number, print_json, print_table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bcprobe.console import print_json, print_scores, print_table
 
 #: Columns of a terminal in which names of tasks need not be cut in two lines.
 WIDE = 120
@@ -137,23 +134,13 @@ def evaluate(
     if json_:
         return print_json(found.as_dict())
     if details:
-        _print_scores(found.table())
+        for (name, part), scores in found.table().groupby(["task", "section"], sort=False):
+            print_scores(scores.drop(columns=["task", "section"]), f"{name}: {part}")
         return None
     narrow = get_terminal_size().columns < WIDE
     for title, columns, rows in tables(found.table()):
         shown = [[in_two_lines(row[0]) if narrow else row[0], *row[1:]] for row in rows]
         print_table(columns, shown, title)
-
-
-def _print_scores(scores: pd.DataFrame) -> None:
-    """Every score, a table for each task and section."""
-    names = ["policy", "temperature", "kind", "metric"]
-    for (task, section), rows in scores.groupby(["task", "section"], sort=False):
-        lines = [
-            [*("" if row[n] != row[n] else row[n] for n in names), number(row), row["n"]]
-            for _, row in rows.iterrows()
-        ]
-        print_table([*names, "estimate [95 %]", "n"], lines, f"{task}: {section}")
 
 
 def checkpoints(json_: Json = False, seed: Seed = 0) -> None:
