@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import Persona, draw_persona
-from bcprobe.annotators.policy import Annotator
+from bcprobe.annotators.policy import Annotator, Choices
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
@@ -24,10 +24,18 @@ def annotator_before(simulator: Simulator, seed: int) -> Annotator:
 
 
 class AnnotatorClicker:
-    """Virtual annotators, one persona and generator per world."""
+    """Virtual annotators, one persona and generator per world.
 
-    def __init__(self, personas: Sequence[Persona], rngs: Sequence[np.random.Generator]) -> None:
-        self.personas, self.rngs = personas, rngs
+    ``decided`` is called at each click with what it was chosen among.
+    """
+
+    def __init__(
+        self,
+        personas: Sequence[Persona],
+        rngs: Sequence[np.random.Generator],
+        decided: Callable[[Choices], None] | None = None,
+    ) -> None:
+        self.personas, self.rngs, self.decided = personas, rngs, decided
 
     def start(self, simulators: Sequence[Simulator]) -> None:
         """Sit down before each world."""
@@ -39,7 +47,13 @@ class AnnotatorClicker:
 
     def act(self, live: Sequence[int]) -> list[Click]:
         """What each annotator would do."""
-        return [self.annotators[i].act(self.simulators[i].state) for i in live]
+        clicks = []
+        for i in live:
+            options, click = self.annotators[i].decide(self.simulators[i].state)
+            if self.decided is not None:
+                self.decided(options)
+            clicks.append(click)
+        return clicks
 
 
 class RandomClicker:

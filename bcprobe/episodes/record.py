@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
+from bcprobe.annotators.policy import Choices
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.display import DisplayList
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
-from bcprobe.tasks.base import World
+from bcprobe.tasks.base import Task, World
 from bcprobe.types import GENERATOR_VERSION, Episode, Step
 
 MAX_STEPS = 300
@@ -35,8 +37,13 @@ def open_world(
     check_name("difficulty", difficulty, rules.settings)
     if world_seed < 0:
         raise InputError(f"seed {world_seed} is negative; use 0 or more")
-    world = rules.sample(generator("world", task, world_seed), difficulty)
-    return Simulator(rules, world, layout)
+    return Simulator(rules, _drawn(rules, world_seed, difficulty), layout)
+
+
+@lru_cache(maxsize=4)
+def _drawn(rules: Task, world_seed: int, difficulty: str) -> World:
+    """The world of a seed; those who work it one after the other share it."""
+    return rules.sample(generator("world", rules.name, world_seed), difficulty)
 
 
 def generate(
@@ -49,6 +56,7 @@ def generate(
     max_steps: int = MAX_STEPS,
     hash_frames: bool = False,
     watch: Callable[[Simulator], None] | None = None,
+    decided: Callable[[Choices], None] | None = None,
     world: World | None = None,
 ) -> Episode:
     """Episode worked by the virtual annotator.
@@ -56,7 +64,8 @@ def generate(
     ``annotator_seed`` (the world's seed if None) draws the persona and its clicks. ``world``
     is one that no seed draws, from a user's own data: ``world_seed`` is then its number, and
     the episode's difficulty is `OWN_DATA`.
-    ``watch(simulator)`` is called before each click. ``hash_frames`` fills ``frame_hash``,
+    ``watch(simulator)`` is called before each click, ``decided(choices)`` with what the annotator
+    chose it among. ``hash_frames`` fills ``frame_hash``,
     which costs composing every frame.
     """
     if world is None:
@@ -74,7 +83,8 @@ def generate(
         if watch is not None:
             watch(simulator)
 
-    steps = rollout(AnnotatorClicker([persona], [rng]), [simulator], max_steps, before_click)[0]
+    clicker = AnnotatorClicker([persona], [rng], decided)
+    steps = rollout(clicker, [simulator], max_steps, before_click)[0]
     return Episode(
         task=task,
         layout=layout,

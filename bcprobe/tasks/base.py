@@ -29,6 +29,10 @@ class Task(Protocol):
     buttons: tuple[Button, ...]
     settings: Any
 
+    def __hash__(self) -> int:
+        """That of the object: two tasks are never taken for one another."""
+        ...
+
     def sample(self, rng: np.random.Generator, difficulty: str = "default") -> World:
         """Draw a world."""
         ...

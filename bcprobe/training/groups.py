@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import Press, Target
-from bcprobe.annotators.policy import Annotator, Choices
-from bcprobe.episodes.clickers import annotator_before
+from bcprobe.annotators.policy import Choices
 from bcprobe.episodes.record import MAX_STEPS, generate
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
 from bcprobe.gui.display import DisplayList
-from bcprobe.gui.layouts import Arrangement
+from bcprobe.gui.layouts import Arrangement, arrange, get_layout
 from bcprobe.gui.packing import Packed, pack, shifted
 from bcprobe.rng import generator, split_seed
-from bcprobe.tasks.base import Task
+from bcprobe.tasks import get_task
 from bcprobe.types import ACTIONS, Episode
 
 #: World seeds a data seed has to itself, and the data seeds a split has room for.
@@ -142,11 +141,12 @@ class Aims:
         return [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
 
 
-def aims_of(options: Sequence[Choices], annotator: Annotator, task: Task) -> Aims:
-    """Aims of an annotator of a task, frame by frame."""
-    kinds = {button.name: ACTIONS.index(button.action) for button in task.buttons}
-    names = tuple(annotator.names)
-    return Aims(tuple(options), annotator.arrangement, names, tuple(kinds[n] for n in names))
+def aims_of(options: Sequence[Choices], task: str, layout: str) -> Aims:
+    """Aims of an annotator of a task in a layout, frame by frame."""
+    buttons = get_task(task).buttons
+    names = tuple(button.name for button in buttons)
+    actions = tuple(ACTIONS.index(button.action) for button in buttons)
+    return Aims(tuple(options), arrange(get_layout(layout), buttons), names, actions)
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,10 @@ def record(
 ) -> Recording:
     """Generate an episode in one pass. ``images`` are the world's, if already drawn."""
     displays: list[DisplayList] = []
+    options: list[Choices] = []
     drawn = [] if images is None else [images]
-    aims = _Aiming(key.annotator_seed)
 
     def watch(simulator: Simulator) -> None:
-        if soft:
-            aims.watch(simulator)
         if not drawn:
             drawn.append(simulator.images)
         displays.append(simulator.display())
@@ -205,31 +203,10 @@ def record(
         difficulty=key.difficulty,
         max_steps=key.max_steps,
         watch=watch,
+        decided=options.append if soft else None,
     )
-    return Recording(drawn[0], tuple(displays), *_columns(episode), aims.found())
-
-
-class _Aiming:
-    """What the annotator of a seed chooses among, frame by frame: a second one of the same seed,
-    who does what it does."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.annotator: Annotator | None = None
-        self.task: Task | None = None
-        self.options: list[Choices] = []
-
-    def watch(self, simulator: Simulator) -> None:
-        """See a frame and act as the annotator is about to."""
-        self.annotator = self.annotator or annotator_before(simulator, self.seed)
-        self.task = simulator.task
-        self.options.append(self.annotator.decide(simulator.state)[0])
-
-    def found(self) -> Aims | None:
-        """All frames' aims; None if nothing was watched."""
-        if self.annotator is None or self.task is None:
-            return None
-        return aims_of(self.options, self.annotator, self.task)
+    aims = aims_of(options, key.task, key.layout) if soft else None
+    return Recording(drawn[0], tuple(displays), *_columns(episode), aims)
 
 
 def _columns(

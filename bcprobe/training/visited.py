@@ -17,7 +17,6 @@ from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import replay
 from bcprobe.episodes.store import read_episodes
 from bcprobe.errors import InputError
-from bcprobe.tasks import get_task
 from bcprobe.training.groups import DataConfig, Recording, aims_of
 from bcprobe.types import Episode
 
@@ -56,7 +55,7 @@ def relabelled(episode: Episode) -> Recording:
         annotator.watch(simulator.state, step.click)
     if annotator is None:
         raise InputError("an episode without a click has nothing to learn from")
-    aims = aims_of(options, annotator, get_task(episode.task))
+    aims = aims_of(options, episode.task, episode.layout)
     likeliest = [max(frame, key=lambda option: option[0])[1] for frame in options]
     return Recording(
         images=images,
