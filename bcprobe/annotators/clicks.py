@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,12 @@ class Patch:
 
     def sample(self, rng: np.random.Generator) -> Click:
         """A pixel at random."""
-        i, j = (int(np.searchsorted(np.cumsum(p), rng.random())) for p in (self.px, self.py))
+        i, j = (bisect_left(sums, rng.random()) for sums in self._sums)
         return Click(self.x + min(i, len(self.px) - 1), self.y + min(j, len(self.py) - 1))
+
+    @cached_property
+    def _sums(self) -> tuple[list[float], list[float]]:
+        return np.cumsum(self.px).tolist(), np.cumsum(self.py).tolist()
 
     def add_to(self, heat: NDArray[np.float64], weight: float) -> None:
         """Add the weighted probabilities to a heat map [360, 480]."""
