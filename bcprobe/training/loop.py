@@ -21,7 +21,7 @@ from bcprobe.training.memory import keep_freed_memory
 from bcprobe.training.precision import pick_precision
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.progress import Progress
-from bcprobe.training.run import Run
+from bcprobe.training.run import Run, starting_weights
 from bcprobe.training.saving import claim_folder, load_state
 from bcprobe.training.step import check_parts
 from bcprobe.training.stream import Stream, StreamError
@@ -60,8 +60,8 @@ def train(
     the CPU, with the weights of one never stopped, bit for bit. Ctrl-C saves and raises
     ``KeyboardInterrupt``.
 
-    Raises `InputError` for a folder it cannot have, `DivergedError` when the loss is no longer
-    finite (the last good state is kept), `StreamError` when a data worker dies.
+    Raises `InputError` for a folder or a start it cannot have, `DivergedError` when the loss is
+    no longer finite (the last good state is kept), `StreamError` when a data worker dies.
     """
     folder = Path(folder)
     if frames is not None:
@@ -74,6 +74,8 @@ def train(
     on = pick_device(device)
     processes = join_processes(on)
     check_parts(experiment.rows, processes.count, accumulation or 1)
+    if not resume:
+        starting_weights(experiment)
     processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
     run = _open_run(experiment, folder, on, processes, threads, accumulation, precision)
     if run.finished and (folder / "config.json").exists():
@@ -115,8 +117,8 @@ def _open_run(
     run = Run(experiment, device, processes, parts, products)
     if saved is not None:
         run.restore(saved)
-    elif experiment.start_from:
-        run.start_from(experiment.start_from)
+    elif weights := starting_weights(experiment):
+        run.model.load_state_dict(weights)
     return run
 
 

@@ -38,6 +38,23 @@ class MemoryFullError(InputError):
     """A step does not fit into the device's memory."""
 
 
+def starting_weights(experiment: Experiment) -> dict[str, Tensor]:
+    """Weights of the checkpoint that an experiment starts from; none if it starts from nothing.
+
+    Raises `InputError` if the checkpoint is not at hand or has another shape.
+    """
+    if not experiment.start_from:
+        return {}
+    named = f"'{experiment.name}' starts from checkpoint '{experiment.start_from}'"
+    try:
+        found = load_checkpoint(experiment.start_from)
+    except InputError as error:
+        raise InputError(f"{named}: {error}") from error
+    if found.config != experiment.model:
+        raise InputError(f"{named}, which has another shape")
+    return dict(found.state_dict())
+
+
 class Run:
     """Everything that changes while training, and nothing else.
 
@@ -71,13 +88,6 @@ class Run:
         self.training = Table(TRAINING_COLUMNS)
         self.validation = Table(VALIDATION_COLUMNS)
         self._pending: list[tuple[dict[str, float], Tensor]] = []
-
-    def start_from(self, name: str) -> None:
-        """Take the weights of a checkpoint. Raises `InputError` if it has another shape."""
-        found = load_checkpoint(name)
-        if found.config != self.experiment.model:
-            raise InputError(f"checkpoint '{name}' has another shape than '{self.experiment.name}'")
-        self.model.load_state_dict(found.state_dict())
 
     @property
     def finished(self) -> bool:

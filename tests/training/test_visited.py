@@ -189,9 +189,11 @@ def test_a_run_starts_from_a_checkpoint_and_learns_from_visited_states(
     start, end = load_checkpoint(whole), load_checkpoint(folder)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(end.state_dict()[name], value)
-    with pytest.raises(InputError, match="another shape"):
-        wide = replace(plan.model, n_heads=4)
-        train(replace(plan, model=wide), tmp_path / "wide", **options)
+    wide = replace(plan, model=replace(plan.model, n_heads=4))
+    for bad, why in ((wide, "another shape"), (replace(plan, start_from="tinny"), "unknown")):
+        with pytest.raises(InputError, match=rf"starts from checkpoint.*{why}"):
+            train(bad, tmp_path / "bad", **options)
+        assert not (tmp_path / "bad").exists()
 
 
 def test_a_run_saved_before_these_settings_goes_on(whole: Path, quick, tmp_path: Path) -> None:
