@@ -12,9 +12,9 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
 
 #: What every verb looks at unless told otherwise.
-DEFAULT_CHECKPOINT = "nine-nano-long"
+DEFAULT_CHECKPOINT = "nine-nano-longer"
 #: What the figures over several tasks are about.
-NINE_TASK_CHECKPOINT = "nine-nano-long"
+NINE_TASK_CHECKPOINT = "nine-nano-longer"
 #: What is followed over its saved steps and learns on in studies: all tasks, from nothing.
 NINE_TASK_SERIES = "nine-nano"
 CONFIG = "config.json"
