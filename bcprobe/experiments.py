@@ -108,7 +108,10 @@ def nine_nano_long() -> Experiment:
 
 
 def nine_nano_longer() -> Experiment:
-    """`nine_nano_long` carried on at half its rate; Divide weighs more still."""
+    """`nine_nano_long` carried on at half its rate; Divide weighs more still.
+
+    What it starts from is not shipped: train it first, into ``checkpoints/nine-nano-long``.
+    """
     weights = {**dict(nine_nano_long().action_weights), "select": 10.0}
     return replace(
         nine_nano_long(),
