@@ -6,7 +6,7 @@ The cell tagged ``parameters`` holds all that is changed for it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def gathered(source: Source, **_: Any) -> Activations:
-    """What two programs would gather; to start them takes longer than their work here."""
-    model = load_checkpoint(source.checkpoint)
-    models = (model, untrained_like(model, source.seed))
-    found = gather(models, source.sites, worked(source.world_seeds, source.task))
-    return activations_of(found, checkpoint=checkpoint_hash(source.checkpoint))
+def gathered(sources: Sequence[Source], **_: Any) -> Iterator[Activations]:
+    """What programs would gather; to start them takes longer than their work here."""
+    for source in sources:
+        model = load_checkpoint(source.checkpoint)
+        models = (model, untrained_like(model, source.seed))
+        found = gather(models, source.sites, worked(source.world_seeds, source.task))
+        yield activations_of(found, checkpoint=checkpoint_hash(source.checkpoint))
 
 
 @pytest.fixture(autouse=True)
 def tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A shell, a backend and registries of each notebook's own."""
-    monkeypatch.setattr("bcprobe.probes.run.gather_source", gathered)
+    monkeypatch.setattr("bcprobe.probes.run.gather_sources", gathered)
     before = [(registry, dict(registry)) for registry in (TASKS, ANNOTATORS)]
     backend = matplotlib.get_backend()
     pyplot.switch_backend("agg")

@@ -18,8 +18,9 @@ from bcprobe.evaluation.mistakes import mistake_rows, verdicts
 from bcprobe.evaluation.parts import SECTIONS as SECTIONS
 from bcprobe.evaluation.parts import Found, Plan, evaluate_task
 from bcprobe.evaluation.progress import telling
-from bcprobe.evaluation.workers import cores, evaluate_apart
+from bcprobe.evaluation.workers import evaluate_apart
 from bcprobe.gui.layouts import get_layout
+from bcprobe.machine import cores
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import find_checkpoint
 from bcprobe.model.transformer import ClickTransformer

@@ -32,12 +32,6 @@ Jobs = SimpleQueue[tuple[Path, Plan]]
 Process = subprocess.Popen[str]
 
 
-def cores() -> int:
-    """Processors this process may use."""
-    known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
-
-
 def evaluate_apart(
     checkpoint: Path, plans: Sequence[Plan], workers: int, say: Say, device: str = "cpu"
 ) -> list[Found]:

@@ -38,6 +38,10 @@ Halves = NDArray[np.float16]
 Values = dict[str, NDArray[np.floating[Any]]]
 
 
+#: What a program that gathers activations prints after each job.
+DONE = "done"
+
+
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """Episodes and what was seen of them: ``sites`` of each model, float16 [step, d].

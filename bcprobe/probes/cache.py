@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +34,24 @@ def entry_folder(source: Source) -> Path:
     return cache_folder() / "activations" / source.key[:24]
 
 
-def load_or_make(source: Source, make: Callable[[Source], Activations]) -> Activations:
-    """Activations from disk; missing or damaged ones are made and kept.
+def load_or_make(
+    sources: Sequence[Source], make: Callable[[Sequence[Source]], Iterable[Activations]]
+) -> list[Activations]:
+    """Activations of each source from disk; missing or damaged ones are made and kept.
 
-    Raises `InputError` at once if the cache cannot be written to.
+    ``make`` is asked once, for all that are missing, in order; each is kept as soon as it is
+    there. Raises `InputError` at once if the cache cannot be written to.
     """
-    folder = entry_folder(source)
-    found = read_entry(folder)
-    if found is not None:
-        return found
-    _check_room(folder.parent)
-    made = make(source)
-    write_entry(folder, made, source)
-    return made
+    found = [read_entry(entry_folder(source)) for source in sources]
+    missing = [source for source, entry in zip(sources, found, strict=True) if entry is None]
+    if missing:
+        _check_room(entry_folder(missing[0]).parent)
+    made = []
+    for source, activations in zip(missing, make(missing) if missing else (), strict=True):
+        write_entry(entry_folder(source), activations, source)
+        made.append(activations)
+    rest = iter(made)
+    return [next(rest) if entry is None else entry for entry in found]
 
 
 def write_entry(folder: Path, activations: Activations, source: Source) -> None:

@@ -1,7 +1,7 @@
 """Activations at [cls], gathered while a model looks at episodes. Needs torch.
 
-As a program it works one part of a job, so that the program that asked need not load torch
-and both cores of a small machine are used: ``python -m bcprobe.probes.gather JOB OUT``.
+As a program it works through its share of each of some jobs, so that the program that asked need
+not load torch and all cores are used: ``python -m bcprobe.probes.gather JOBS OUT``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import Gathered, Halves
+from bcprobe.probes.activations import DONE, Gathered, Halves
 from bcprobe.probes.sites import check_sites
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Episode
 
@@ -144,27 +145,36 @@ def _look(
     return {site: values.half().cpu().numpy() for site, values in found.items()}
 
 
-def _work(job_path: str, out: str) -> None:
+@lru_cache(maxsize=1)
+def _models(checkpoint: str, untrained_seed: int) -> tuple[ClickTransformer, ClickTransformer]:
+    model = load_checkpoint(checkpoint)
+    return model, untrained_like(model, untrained_seed)
+
+
+def _say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _work(job: dict[str, Any]) -> Gathered:
+    models = _models(job["checkpoint"], job["untrained_seed"])
+    options = {"layout": job["layout"], "difficulty": job["difficulty"]}
+    recordings = worked(job["world_seeds"], job["task"], **options)
+    return gather(models, job["sites"], recordings, _say)
+
+
+def main(jobs_path: str, out: str) -> None:
+    """Work a list of jobs; the n-th goes to ``OUT.n``, unless it has no worlds.
+
+    Prints the number of episodes done when there are more, and `DONE` after each job. Bad input is
+    one line on standard error and exit code 2.
+    """
     torch.set_num_threads(1)
-    job = json.loads(Path(job_path).read_text())
-    model = load_checkpoint(job["checkpoint"])
-    models = (model, untrained_like(model, job["untrained_seed"]))
-    recordings = worked(
-        job["world_seeds"], job["task"], layout=job["layout"], difficulty=job["difficulty"]
-    )
-
-    def seen(count: int) -> None:
-        sys.stdout.write(f"{count}\n")
-        sys.stdout.flush()
-
-    with Path(out).open("wb") as file:
-        pickle.dump(gather(models, job["sites"], recordings, seen), file, protocol=5)
-
-
-def main(job_path: str, out: str) -> None:
-    """Work a job. Bad input is one line on standard error and exit code 2."""
     try:
-        _work(job_path, out)
+        for number, job in enumerate(json.loads(Path(jobs_path).read_text())):
+            if job["world_seeds"]:
+                Path(f"{out}.{number}").write_bytes(pickle.dumps(_work(job), protocol=5))
+            _say(DONE)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None

@@ -15,7 +15,7 @@ import pandas as pd
 from bcprobe.probes.activations import Activations, Source, Values, make_source
 from bcprobe.probes.cache import load_or_make
 from bcprobe.probes.linear import ask
-from bcprobe.probes.workers import gather_source
+from bcprobe.probes.workers import gather_sources
 
 #: Value of ``task`` for all tasks together.
 ALL = "all"
@@ -54,8 +54,8 @@ class Pool:
 
     def load(self, progress: bool = True) -> dict[str, Activations]:
         """Activations of each task, from the cache or gathered."""
-        make = partial(gather_source, progress=progress)
-        return {source.task: load_or_make(source, make) for source in self.sources}
+        found = load_or_make(self.sources, partial(gather_sources, progress=progress))
+        return dict(zip(self.tasks, found, strict=True))
 
 
 def make_pool(checkpoint: str | Path, tasks: Sequence[str], episodes: int, **options: Any) -> Pool:

@@ -19,7 +19,7 @@ from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.latents import get_latent
 from bcprobe.probes.linear import ProbeScore, Question, ask, in_parallel, one_thread, read, score
 from bcprobe.probes.report import Best, Draw, ProbeResult
-from bcprobe.probes.workers import gather_source
+from bcprobe.probes.workers import gather_sources
 from bcprobe.results import Score
 
 Scores = dict[str, ProbeScore]
@@ -65,13 +65,13 @@ def run(
     """Probe a checkpoint for a latent on annotators' episodes in unseen worlds.
 
     ``sites`` default to the residual stream at every layer. Activations come from the cache
-    or are gathered by two processes. With ``out``, `ProbeResult.write` is called. Raises
+    or are gathered by a process a core. With ``out``, `ProbeResult.write` is called. Raises
     `InputError` for unknown names, or episodes that hold one class only.
     """
     get_latent(latent)
     options = {"seed": seed, "layout": layout, "difficulty": difficulty}
     source = make_source(checkpoint, task, episodes, sites=sites, **options)
-    activations = load_or_make(source, partial(gather_source, progress=progress))
+    (activations,) = load_or_make([source], partial(gather_sources, progress=progress))
     chosen = tuple(dict.fromkeys(source.sites if sites is None else sites))
     with one_thread():
         result = analyse(activations, latent, source, chosen, str(checkpoint))

@@ -37,7 +37,7 @@ from bcprobe.probes.interventions import (
 )
 from bcprobe.probes.latents import PLACING
 from bcprobe.probes.linear import Question, ask
-from bcprobe.probes.workers import gather_source
+from bcprobe.probes.workers import gather_sources
 from bcprobe.rng import split_seed
 from bcprobe.types import Episode
 
@@ -129,8 +129,8 @@ def intervene(
     first = FIRST_WORLD + seed * (pairs + loops)
     worlds = tuple(split_seed("test", first + i) for i in range(pairs + loops))
     materials = []
-    for source in sources:
-        activations = load_or_make(source, partial(gather_source, progress=progress))
+    gathered = load_or_make(sources, partial(gather_sources, progress=progress))
+    for source, activations in zip(sources, gathered, strict=True):
         question = ask(activations.labels, latent)
         if question.latent.kind != "binary":
             raise InputError(f"latent '{latent}' is not binary; choose mistake or undo_next")

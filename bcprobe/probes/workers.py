@@ -1,4 +1,4 @@
-"""Activations of a source, gathered by separate programs, one per core."""
+"""Activations of sources, gathered by separate programs, one per core."""
 
 from __future__ import annotations
 
@@ -9,38 +9,64 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from bcprobe.errors import InputError
+from bcprobe.machine import cores
 from bcprobe.model.registry import checkpoint_hash
-from bcprobe.probes.activations import Activations, Gathered, Source, activations_of
+from bcprobe.probes.activations import DONE, Activations, Gathered, Source, activations_of
 
 #: One thread each, and huge pages, with which torch is a tenth faster.
 _SETTINGS = {"OMP_NUM_THREADS": "1", "THP_MEM_ALLOC_ENABLE": "1"}
 _MODULE = "bcprobe.probes.gather"
-WORKERS = 2
+#: Programs at most; each takes about 0.7 GB.
+MOST = 8
+
+Process = subprocess.Popen[str]
+#: Number of a program and a line of it; empty at its end.
+Lines = SimpleQueue[tuple[int, str]]
 
 
-def gather_source(source: Source, *, workers: int = WORKERS, progress: bool = False) -> Activations:
-    """Activations of the source's checkpoint and of an untrained model of its shape.
+def gather_sources(
+    sources: Sequence[Source], *, workers: int | None = None, progress: bool = False
+) -> Iterator[Activations]:
+    """Activations of each source's checkpoint and of an untrained model of its shape, in order.
 
-    Each worker makes its share of the episodes, composes their frames and shows them to
-    both models, on one thread. ``progress`` draws a bar on standard error.
+    Each worker (default: one a core, at most `MOST`) makes its share of every source's episodes,
+    composes their frames and shows them to both models, on one thread. ``progress`` draws a bar
+    on standard error.
     """
-    shares = np.array_split(source.world_seeds, min(workers, source.episodes))
-    with _bar(progress, source.episodes) as advance, tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}" for number in range(len(shares))]
-        for path, share in zip(paths, shares, strict=True):
-            path.with_suffix(".json").write_text(json.dumps(_job(source, share.tolist())))
-        _run(paths, advance)
-        parts = [pickle.loads(path.read_bytes()) for path in paths]
-    joined = _joined(parts)
-    return activations_of(joined, checkpoint=checkpoint_hash(source.checkpoint))
+    count = min(workers or min(cores(), MOST), max(source.episodes for source in sources))
+    total = sum(source.episodes for source in sources)
+    with _bar(progress, total) as advance, tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}" for number in range(count)]
+        _write_jobs(sources, paths)
+        with _started(paths) as processes:
+            lines, done = _follow(processes), [0] * count
+            for number, source in enumerate(sources):
+                while min(done) <= number:
+                    worker, line = lines.get()
+                    if line == DONE:
+                        done[worker] += 1
+                    elif line:
+                        advance(int(line))
+                    else:
+                        _check(processes[worker].wait(), paths[worker].with_suffix(".log"))
+                yield _take(source, [Path(f"{path}.{number}") for path in paths])
+
+
+def _write_jobs(sources: Sequence[Source], paths: Sequence[Path]) -> None:
+    """A list of jobs per program: its share of each source, which may be nothing."""
+    shares = [np.array_split(source.world_seeds, len(paths)) for source in sources]
+    for path, own in zip(paths, zip(*shares, strict=True), strict=True):
+        jobs = [_job(*job) for job in zip(sources, (part.tolist() for part in own), strict=True)]
+        path.with_suffix(".json").write_text(json.dumps(jobs))
 
 
 def _job(source: Source, world_seeds: Sequence[int]) -> dict[str, Any]:
@@ -50,39 +76,41 @@ def _job(source: Source, world_seeds: Sequence[int]) -> dict[str, Any]:
         "task": source.task,
         "layout": source.layout,
         "difficulty": source.difficulty,
-        "world_seeds": list(world_seeds),
+        "world_seeds": world_seeds,
         "untrained_seed": source.seed,
     }
 
 
-def _run(paths: Sequence[Path], advance: Callable[[int], None]) -> None:
-    """Run a worker per path; if one fails, or we are interrupted, none is left running."""
-    processes = [_start(path) for path in paths]
-    with ThreadPoolExecutor(len(processes)) as pool, _ended(processes):
-        list(pool.map(lambda process: _follow(process, advance), processes))
-    for path, process in zip(paths, processes, strict=True):
-        _check(process.returncode, path.with_suffix(".log").read_text())
+def _take(source: Source, paths: Sequence[Path]) -> Activations:
+    """What the programs made of a source; their files go."""
+    there = [path for path in paths if path.exists()]
+    parts = [pickle.loads(path.read_bytes()) for path in there]
+    for path in there:
+        path.unlink()
+    return activations_of(_joined(parts), checkpoint=checkpoint_hash(source.checkpoint))
 
 
-def _check(returncode: int, said: str) -> None:
+def _check(returncode: int, log: Path) -> None:
+    """Raise if a program failed."""
     if returncode == 2:
-        raise InputError(said.strip().splitlines()[-1])
+        raise InputError(log.read_text().strip().splitlines()[-1])
     if returncode:
-        raise RuntimeError(f"gathering activations ended with {returncode}:\n{said}")
+        raise RuntimeError(f"gathering activations ended with {returncode}:\n{log.read_text()}")
 
 
 @contextmanager
-def _ended(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
-    """No process is left running after the block."""
+def _started(paths: Sequence[Path]) -> Iterator[list[Process]]:
+    """A program per path; none is left running after the block."""
+    processes = [_start(path) for path in paths]
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.kill()
             process.wait()
 
 
-def _start(path: Path) -> subprocess.Popen[str]:
+def _start(path: Path) -> Process:
     found = os.pathsep.join(map(os.path.abspath, sys.path))
     with path.with_suffix(".log").open("w") as log:
         return subprocess.Popen(
@@ -94,14 +122,21 @@ def _start(path: Path) -> subprocess.Popen[str]:
         )
 
 
-def _follow(process: subprocess.Popen[str], advance: Callable[[int], None]) -> None:
-    """Tell of the worker's progress until it ends."""
+def _follow(processes: Sequence[Process]) -> Lines:
+    """Where the programs' lines come as they are printed."""
+    lines: Lines = SimpleQueue()
+    for number, process in enumerate(processes):
+        Thread(target=_read, args=(number, process, lines), daemon=True).start()
+    return lines
+
+
+def _read(number: int, process: Process, lines: Lines) -> None:
     if process.stdout is None:
-        raise ValueError("the worker's output is not piped")
-    with process.stdout as lines:
-        for line in lines:
-            advance(int(line))
-    process.wait()
+        raise ValueError("the program's output is not piped")
+    with process.stdout as printed:
+        for line in printed:
+            lines.put((number, line.strip()))
+    lines.put((number, ""))
 
 
 def _joined(parts: Sequence[Gathered]) -> Gathered:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bcprobe.errors import InputError, check_name
+from bcprobe.machine import cores
 from bcprobe.studies.member import LOG, perform_by_name
 from bcprobe.studies.study import Member
 
@@ -39,12 +40,6 @@ def make_place(cluster: str, jobs: int | None, folder: Path) -> Place:
     """The place for a sweep in ``folder``; raises `InputError` if it is not to be had."""
     check_name("cluster", cluster, CLUSTERS)
     return Here(jobs) if cluster == "here" else Cluster(cluster, jobs, folder)
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
 
 
 def gpus() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.activations import Activations, Source, make_source
 from bcprobe.probes.latents import COLUMNS
-from bcprobe.probes.workers import gather_source
+from bcprobe.probes.workers import gather_sources
 
 LENGTH = 40
 
@@ -92,9 +92,21 @@ def source(checkpoint: Path) -> Source:
 
 
 @pytest.fixture(scope="session")
-def gathered(source: Source) -> Activations:
-    """What two workers made of the source: the one time that torch starts in other processes."""
-    return gather_source(source)
+def lone_source(checkpoint: Path) -> Source:
+    """One episode, so that of two workers one has nothing to do."""
+    return make_source(checkpoint, "3d_exploration_classification", 1)
+
+
+@pytest.fixture(scope="session")
+def gathered_both(source: Source, lone_source: Source) -> list[Activations]:
+    """What two workers made of two sources: the one time that torch starts in other processes."""
+    return list(gather_sources([source, lone_source], workers=2))
+
+
+@pytest.fixture(scope="session")
+def gathered(gathered_both: list[Activations]) -> Activations:
+    """What two workers made of the source."""
+    return gathered_both[0]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from bcprobe.probes.activations import Activations, Source, collect, make_source
 from bcprobe.probes.cache import MANIFEST, PIXELS, entry_folder, load_or_make
 from bcprobe.probes.gather import patches
 from bcprobe.probes.sites import residual_sites, site_names
-from bcprobe.probes.workers import gather_source
+from bcprobe.probes.workers import gather_sources
 from bcprobe.rng import split_seed
 from bcprobe.types import Episode
 
@@ -77,7 +78,7 @@ def test_unknown_sites_and_no_episodes_are_told(
         collect(small_model, [])
 
 
-def never(_: Source) -> Activations:
+def never(_: Sequence[Source]) -> list[Activations]:
     raise AssertionError("the model ran again")
 
 
@@ -94,9 +95,32 @@ def test_workers_gather_what_one_process_does(gathered: Activations, checkpoint:
             assert not np.allclose(gathered.untrained[site], values, atol=0.1)
 
 
+def test_workers_go_from_source_to_source(
+    gathered_both: list[Activations], lone_source: Source, checkpoint: Path
+) -> None:
+    episode = generate(lone_source.task, lone_source.world_seeds[0])
+    here = collect(load_checkpoint(checkpoint), [episode])
+    assert gathered_both[1].labels.equals(here.labels)
+    for site, values in here.values.items():
+        assert np.allclose(gathered_both[1].values[site], values, atol=2e-3)
+
+
+def test_only_what_is_missing_is_made_and_the_order_stays(
+    source: Source, lone_source: Source, gathered_both: list[Activations]
+) -> None:
+    load_or_make([source], lambda _: gathered_both[:1])
+    asked: list[Source] = []
+    found = load_or_make(
+        [lone_source, source], lambda missing: asked.extend(missing) or gathered_both[1:]
+    )
+    assert asked == [lone_source]
+    for part, made in zip(found, reversed(gathered_both), strict=True):
+        assert part.hashes == made.hashes
+
+
 def test_second_run_reads_the_first_ones_activations(source: Source, gathered: Activations) -> None:
-    load_or_make(source, lambda _: gathered)
-    read = load_or_make(source, never)
+    load_or_make([source], lambda _: [gathered])
+    (read,) = load_or_make([source], never)
     assert gathered.hashes == read.hashes
     assert gathered.labels.equals(read.labels)
     for site, values in gathered.values.items():
@@ -115,7 +139,7 @@ def test_the_key_names_the_content(source: Source, checkpoint: Path) -> None:
 
 
 def test_a_reader_needs_no_torch(source: Source, gathered: Activations, checkpoint: Path) -> None:
-    load_or_make(source, lambda _: gathered)
+    load_or_make([source], lambda _: [gathered])
     code = (
         "import sys\nfrom bcprobe.probes.run import run\n"
         f"found = run('progress', {str(checkpoint)!r}, episodes=6)\n"
@@ -130,13 +154,13 @@ def test_a_damaged_checkpoint_is_told_in_one_line(
     folder = save_checkpoint(small_model, tmp_path / "damaged")
     next(folder.glob("*.safetensors")).write_bytes(b"damaged")
     with pytest.raises(InputError, match="is damaged: its hash"):
-        gather_source(make_source(folder, TASK, 1))
+        next(gather_sources([make_source(folder, TASK, 1)]))
 
 
 @pytest.mark.parametrize("damage", ["bytes", "missing", "manifest"])
 def test_a_damaged_entry_is_made_again(checkpoint: Path, planted: Activations, damage: str) -> None:
     source = make_source(checkpoint, TASK, 3)
-    load_or_make(source, lambda _: planted)
+    load_or_make([source], lambda _: [planted])
     folder = entry_folder(source)
     if damage == "bytes":
         content = bytearray((folder / PIXELS).read_bytes())
@@ -147,9 +171,9 @@ def test_a_damaged_entry_is_made_again(checkpoint: Path, planted: Activations, d
     else:
         (folder / MANIFEST).write_text("{")
     calls: list[Source] = []
-    load_or_make(source, lambda s: calls.append(s) or planted)
+    load_or_make([source], lambda asked: calls.extend(asked) or [planted])
     assert calls == [source]
-    assert load_or_make(source, never).labels.equals(planted.labels)
+    assert load_or_make([source], never)[0].labels.equals(planted.labels)
 
 
 def test_bad_sources_are_told(checkpoint: Path) -> None:
@@ -169,4 +193,4 @@ def test_a_cache_that_cannot_be_written_is_told_before_work(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BCPROBE_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="BCPROBE_CACHE"):
-        load_or_make(make_source(checkpoint, TASK, 3), never)
+        load_or_make([make_source(checkpoint, TASK, 3)], never)

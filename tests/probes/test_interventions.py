@@ -111,7 +111,9 @@ def test_a_steered_model_clicks_elsewhere(small_model: ClickTransformer) -> None
 
 @pytest.fixture
 def fewer(gathered: Activations, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steering, "gather_source", lambda source, progress: gathered)
+    monkeypatch.setattr(
+        steering, "gather_sources", lambda sources, progress: [gathered] * len(sources)
+    )
     monkeypatch.setattr(steering, "MAX_STEPS", 5)
 
 

@@ -85,7 +85,7 @@ def test_too_few_episodes_to_halve_are_said_so(planted: Activations) -> None:
 def test_a_run_from_names_to_files(
     checkpoint: Path, gathered: Activations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "gather_source", lambda source, progress: gathered)
+    monkeypatch.setattr(running, "gather_sources", lambda sources, progress: [gathered])
     found = run("position", checkpoint, TASK, episodes=6, out=tmp_path / "out", progress=False)
     assert (found.episodes, found.steps, found.metric) == (6, len(gathered), "r2")
     assert list(found.as_dict()["negatives"]) == ["all"]
