@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -20,9 +19,6 @@ from bcprobe.cli.options import (
     tasks_of,
 )
 from bcprobe.console import print_json, print_scores, print_table
-
-#: Columns of a terminal in which names of tasks need not be cut in two lines.
-WIDE = 120
 
 
 def train(
@@ -112,7 +108,7 @@ def evaluate(
     from bcprobe.evaluation.model_card import write_model_card
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run
-    from bcprobe.evaluation.summary import in_two_lines, tables
+    from bcprobe.evaluation.summary import tables
     from bcprobe.results import write_table
     from bcprobe.training.loop import pick_device
 
@@ -137,10 +133,8 @@ def evaluate(
         for (name, part), scores in found.table().groupby(["task", "section"], sort=False):
             print_scores(scores.drop(columns=["task", "section"]), f"{name}: {part}")
         return None
-    narrow = get_terminal_size().columns < WIDE
     for title, columns, rows in tables(found.table()):
-        shown = [[in_two_lines(row[0]) if narrow else row[0], *row[1:]] for row in rows]
-        print_table(columns, shown, title)
+        print_table(columns, rows, title)
 
 
 def checkpoints(json_: Json = False, seed: Seed = 0) -> None:

@@ -98,12 +98,3 @@ def percent(score: Any) -> str:
         return shown
     low, high = round(100 * score.lower, 6), round(100 * score.upper, 6)
     return f"{shown} {math.floor(low)}-{math.ceil(high)}"
-
-
-def in_two_lines(name: str) -> str:
-    """A name cut after the underscore that leaves the shorter longest line."""
-    cuts = [place + 1 for place, letter in enumerate(name) if letter == "_"]
-    if not cuts:
-        return name
-    cut = min(cuts, key=lambda place: max(place, len(name) - place))
-    return f"{name[:cut]}\n{name[cut:]}"

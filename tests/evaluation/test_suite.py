@@ -13,7 +13,7 @@ from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import COLUMNS
 from bcprobe.evaluation.model_card import write_model_card
 from bcprobe.evaluation.suite import SECTIONS, Evaluation, evaluate
-from bcprobe.evaluation.summary import in_two_lines, percent, tables
+from bcprobe.evaluation.summary import percent, tables
 from bcprobe.experiments import get_experiment
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
@@ -98,11 +98,6 @@ def test_percent_rounds_intervals_outwards() -> None:
     assert percent(Score(0.012, 0.001, 0.996, 9)) == "1.2 0-100"
     assert percent(Score(0.996, 0.9549, 0.998, 9)) == "99.6 95-100"
     assert percent(Score(1.0, math.nan, math.nan, 1)) == "100"
-
-
-def test_names_are_cut_where_both_lines_are_short() -> None:
-    assert in_two_lines("multichannel_image_alignment") == "multichannel_\nimage_alignment"
-    assert in_two_lines("all") == "all"
 
 
 def test_the_same_seed_gives_the_same_scores(tiny: ClickTransformer) -> None:
