@@ -5,6 +5,7 @@ is to nano in the same run.
 
     python benchmarks/presets.py --rows 1 --row-length 20 --out benchmarks/presets.md
     python benchmarks/presets.py --device cuda --rows 16 --row-length 32
+    python benchmarks/presets.py --presets nano --rows 4 --row-length 32 --compiled  # on a CPU
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with Stream(plan.data, plan.rows, plan.row_length, **more) as stream:
         batch = next(stream)[0].to(device)
     run = Run(plan, device, precision=pick_precision("auto", device))
+    if options.compiled:
+        run.forward.loss = torch.compile(run.forward.loss)
     for step in range(options.steps + 2):
         if step == 2:
             finish(device)
@@ -55,7 +58,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     finish(device)
     taken = (time.perf_counter() - began) / options.steps
     return {
-        "preset": options.one,
+        "preset": f"{options.one}, compiled" if options.compiled else options.one,
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "frames_per_second": plan.batch_frames / taken,
         "mfu": step_flops(model, plan.batch_frames) / taken / peak_flops(device_name(device)),
@@ -68,11 +71,12 @@ def resident() -> float:
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def apart(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[str, Any]:
     """`measure` of a preset in a process of its own."""
     command = [sys.executable, __file__, "--one", name]
     for key in ("device", "threads", "steps", "rows", "row_length"):
         command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
+    command += ["--compiled"] if compiled else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return {"preset": name, "error": (done.stderr.strip() or "killed").splitlines()[-1]}
@@ -114,6 +118,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="timed")
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--row-length", type=int, default=20)
+    parser.add_argument(
+        "--compiled", action="store_true", help="each a second time, by torch.compile (a CPU)"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     add_outputs(parser)
     options = parser.parse_args()
@@ -122,10 +129,13 @@ def main() -> None:
             return print(json.dumps(measure(options)))
         except MemoryFullError as error:
             raise SystemExit(str(error)) from error
+    if options.compiled and options.device != "cpu":
+        parser.error("--compiled is for a CPU; elsewhere every step is compiled")
+    ways = (False, True) if options.compiled else (False,)
     found = {
         "device": device_name(torch.device(options.device)),
         "threads": options.threads,
-        "presets": [apart(name, options) for name in options.presets],
+        "presets": [apart(name, options, compiled=way) for name in options.presets for way in ways],
         "load": os.getloadavg()[0],
     }
     text = as_markdown(found, " ".join(["python", *sys.argv]))

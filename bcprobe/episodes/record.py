@@ -65,8 +65,7 @@ def generate(
     is one that no seed draws, from a user's own data: ``world_seed`` is then its number, and
     the episode's difficulty is `OWN_DATA`.
     ``watch(simulator)`` is called before each click, ``decided(choices)`` with what the annotator
-    chose it among. ``hash_frames`` fills ``frame_hash``,
-    which costs composing every frame.
+    chose it among. ``hash_frames`` fills ``frame_hash``, which costs composing every frame.
     """
     if world is None:
         simulator = open_world(task, world_seed, layout, difficulty)

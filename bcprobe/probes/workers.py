@@ -57,7 +57,8 @@ def gather_sources(
                     elif line:
                         advance(int(line))
                     else:
-                        _check(processes[worker].wait(), paths[worker].with_suffix(".log"))
+                        unfinished = done[worker] < len(sources)
+                        _check(processes[worker].wait(), paths[worker], unfinished=unfinished)
                 yield _take(source, [Path(f"{path}.{number}") for path in paths])
 
 
@@ -90,12 +91,13 @@ def _take(source: Source, paths: Sequence[Path]) -> Activations:
     return activations_of(_joined(parts), checkpoint=checkpoint_hash(source.checkpoint))
 
 
-def _check(returncode: int, log: Path) -> None:
-    """Raise if a program failed."""
+def _check(returncode: int, path: Path, *, unfinished: bool) -> None:
+    """Raise if a program failed, or ended before its last job."""
+    said = path.with_suffix(".log").read_text()
     if returncode == 2:
-        raise InputError(log.read_text().strip().splitlines()[-1])
-    if returncode:
-        raise RuntimeError(f"gathering activations ended with {returncode}:\n{log.read_text()}")
+        raise InputError(said.strip().splitlines()[-1])
+    if returncode or unfinished:
+        raise RuntimeError(f"gathering activations ended with {returncode}:\n{said}")
 
 
 @contextmanager

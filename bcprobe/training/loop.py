@@ -66,18 +66,14 @@ def train(
     folder = Path(folder)
     if frames is not None:
         experiment = replace(experiment, frames=frames)
-    counts = {"workers": workers, "threads": threads, "accumulation": accumulation}
-    for name, number in counts.items():
-        if number is not None and number < 1:
-            raise InputError(f"{name} is {number}; it must be 1 or more")
+    _check_counts(workers=workers, threads=threads, accumulation=accumulation)
     check_log(log)
     on = pick_device(device)
     processes = join_processes(on)
     check_parts(experiment.rows, processes.count, accumulation or 1)
-    if not resume:
-        starting_weights(experiment)
+    start = {} if resume else starting_weights(experiment)
     processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
-    run = _open_run(experiment, folder, on, processes, threads, accumulation, precision)
+    run = _open_run(experiment, folder, start, on, processes, threads, accumulation, precision)
     if run.finished and (folder / "config.json").exists():
         return folder
     sends = open_log(log if processes.main else "none", folder, experiment.name)
@@ -92,16 +88,27 @@ def train(
     return folder
 
 
+def _check_counts(**counts: int | None) -> None:
+    """Raise `InputError` for a number below 1."""
+    for name, number in counts.items():
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}; it must be 1 or more")
+
+
 def _open_run(
     experiment: Experiment,
     folder: Path,
+    start: dict[str, torch.Tensor],
     device: torch.device,
     processes: Processes,
     threads: int | None,
     accumulation: int | None,
     precision: str,
 ) -> Run:
-    """The run where it was left off, or a new one."""
+    """The run where it was left off, or a new one from the weights ``start``, if there are any.
+
+    One that is to be resumed but was never saved starts anew.
+    """
     keep_freed_memory()
     saved = load_state(folder)
     values = {} if saved is None else saved.values
@@ -117,7 +124,7 @@ def _open_run(
     run = Run(experiment, device, processes, parts, products)
     if saved is not None:
         run.restore(saved)
-    elif weights := starting_weights(experiment):
+    elif weights := start or starting_weights(experiment):
         run.model.load_state_dict(weights)
     return run
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn  # before any group: as defaults its functions keep the group there is
+import torch.distributed.nn  # imported later its functions would keep the group as a default
 from torch import Tensor
 
 from bcprobe.errors import InputError
@@ -80,11 +80,11 @@ def join_processes(device: torch.device) -> Processes:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        atexit.register(_part)
+        atexit.register(_end_group)
     return Processes(dist.get_rank(), count)
 
 
-def _part() -> None:
+def _end_group() -> None:
     """End the process group with its threads, which must not outlive the interpreter.
 
     A thread that lets go of a tensor of Python's while the interpreter ends aborts the process.

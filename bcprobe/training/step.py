@@ -49,8 +49,7 @@ class Forward:
     """NLL of a batch's rows, ready for the backward pass.
 
     Compiled on CUDA, eager elsewhere and while a hook is set; the gradients of several
-    processes are averaged. On a CPU compiling takes longer than it can save: with torch 2.13 on two
-    cores a step of ``nano`` was 2.8 times as long (603 ms, eager 214), after 99 s of compiling.
+    processes are averaged. On a CPU a compiled step is slower (``benchmarks/compiled.md``).
     """
 
     def __init__(
