@@ -9,7 +9,7 @@ from bcprobe.errors import check_name
 from bcprobe.model.config import ClickTransformerConfig, get_preset
 from bcprobe.tasks import TRAINING_TASKS
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 
 
 def coarse_nano() -> ClickTransformerConfig:

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from bcprobe.activations.dataset import collect
+from bcprobe.activations.lens import Decision, look
 from bcprobe.errors import InputError
 from bcprobe.figures import moment
 from bcprobe.figures.lens import ATTENTION
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import collect
 from bcprobe.probes.cards import Card, read_card
-from bcprobe.probes.lens import Decision, look
-from bcprobe.probes.report import ProbeResult
+from bcprobe.probes.result import ProbeResult
 from bcprobe.types import Episode
 
 #: A probe to read along the episode: its result, or the folder of a direction card.
@@ -83,7 +83,7 @@ class Explorer:
         self.widgets = _widgets(self)
 
     def decision(self, step: int) -> Decision:
-        """The model before a click; see `bcprobe.probes.lens.look`."""
+        """The model before a click; see `bcprobe.activations.lens.look`."""
         return self._decide(step)
 
     def picture(
@@ -136,7 +136,7 @@ def explore(
 ) -> Explorer:
     """A slider over the episode's frames: click map, lens, attention, read-outs of probes.
 
-    ``probes`` are results of `bcprobe.probes.run.run` or folders of direction cards; ``step``
+    ``probes`` are results of `bcprobe.probes.one_task.run` or folders of direction cards; ``step``
     is where to begin (default: the first Undo, or the middle). Needs ipywidgets; raises
     `InputError` if it is missing, if the episode is empty or has no such step.
     """

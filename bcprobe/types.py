@@ -25,6 +25,12 @@ CANVAS_SIZE = 256
 ACTIONS = (
     "navigate", "view", "select", "classify", "commit", "place", "undo", "done", "idle",
 )  # fmt: skip
+#: Actions that say something about the data, and so may be wrong: where it is, or what it is.
+PLACING = ("place", "classify")
+#: A placement is met within this distance, px.
+PLACE_TOLERANCE = 5.0
+#: Stands for every task, every row, every frame, where one of them could be named.
+ALL = "all"
 #: The intent behind a click.
 PHASES = ("explore", "annotate", "verify", "correct", "finish")
 MISTAKE_KINDS = ("spatial", "categorical", "identity", "structural")

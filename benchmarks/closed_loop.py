@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from report import add_outputs, give
 
+from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import open_world, work
-from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import Clicker, Simulator
-from bcprobe.evaluation.teacher_forced import reach_of
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, trained_tasks
 from bcprobe.model.transformer import ClickTransformer
@@ -70,7 +69,7 @@ def sides(
     model: ClickTransformer, opened: Sequence[Simulator], steps: int, few: int
 ) -> dict[str, Callable[[], Clicks]]:
     """What is compared: name -> the clicks it makes; the plain ones work ``few`` worlds."""
-    reach = reach_of(model)
+    reach = model.config.reach
 
     def plainly(window: int) -> Clicks:
         clicker = PlainClicker(model, window)

@@ -26,7 +26,7 @@ from bcprobe.gui.compositor_torch import Painter, builds_triton
 from bcprobe.gui.packing import pack
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import Tape, frame_buffer, screens_of
-from bcprobe.training.groups import DataConfig, make_group
+from bcprobe.training.shards import DataConfig, make_group
 
 FLOOR = 1_000_000
 

@@ -25,7 +25,7 @@ TASK = "colored_dot_tracking"
 
 PROBE = """
 import json, sys
-from bcprobe.probes.run import run
+from bcprobe.probes.one_task import run
 found = run(*sys.argv[1:4], episodes=int(sys.argv[4]), progress=False)
 loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
 print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": loaded}))
@@ -33,7 +33,7 @@ print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": 
 ACROSS = """
 import json, sys
 from bcprobe.model.registry import find_checkpoint, trained_tasks
-from bcprobe.probes.across import run_across
+from bcprobe.probes.many_tasks import run_across
 found = run_across(sys.argv[1], sys.argv[2], trained_tasks(find_checkpoint(sys.argv[2])))
 loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
 print(json.dumps({"rows": len(found.table()), "loaded": loaded}))
@@ -48,7 +48,7 @@ from sklearn.preprocessing import StandardScaler
 from bcprobe.model.registry import find_checkpoint, trained_tasks
 from bcprobe.probes.linear import C, arrays
 from bcprobe.probes.logistic import fit_logistics
-from bcprobe.probes.pooling import combine, make_pool
+from bcprobe.activations.pooling import combine, make_pool
 pool = make_pool(sys.argv[1], trained_tasks(find_checkpoint(sys.argv[1])), 40)
 site = pool.sources[0].sites[-1]
 x, y, group = arrays(combine(pool.load(False)), site, "mistake", "matched")
@@ -78,8 +78,8 @@ GATHER = """
 import json, sys, time
 import torch
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.probes.gather import at_cls, worked
-from bcprobe.probes.sites import residual_sites
+from bcprobe.activations.extract import at_cls, worked
+from bcprobe.activations.sites import residual_sites
 from bcprobe.rng import split_seed
 torch.set_num_threads(1)
 model = load_checkpoint(sys.argv[1])

@@ -17,9 +17,10 @@ from pathlib import Path
 import pandas as pd
 from report import add_outputs, give
 
+from bcprobe.bootstrap import wilson
 from bcprobe.errors import InputError
 from bcprobe.model.registry import find_checkpoint
-from bcprobe.results import read_table, wilson
+from bcprobe.results import read_table
 
 #: Shares compared: column of the validation table, column of its clicks, name shown.
 SHARES = (

@@ -18,9 +18,9 @@ from report import add_outputs, give
 
 from bcprobe.experiments import nine_small
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import make_group, pack_group
-from bcprobe.training.lessons import teach
+from bcprobe.training.shards import make_group, pack_group
 from bcprobe.training.stream import _Pool
+from bcprobe.training.targets import teach
 from bcprobe.training.worker import Group, Order
 
 #: Promised frames per second, by the number of cores.

@@ -13,14 +13,14 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bcprobe.activations.labels import label_table
+from bcprobe.activations.lens import look
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
 from bcprobe.explore import explore
 from bcprobe.figures.lens import mark, overlay
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.latents import label_table
-from bcprobe.probes.lens import look
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]

@@ -13,15 +13,14 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bcprobe.activations.dataset import arrays, collect
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.explore import explore
 from bcprobe.figures import probe_layers
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.activations import collect
-from bcprobe.probes.linear import arrays
-from bcprobe.probes.run import run
+from bcprobe.probes.one_task import run
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import work
+from bcprobe.interventions.patch import Bench, Steered, add, make_twins, random_directions
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.interventions import Bench, Steered, add, make_twins, random_directions
-from bcprobe.probes.run import run
-from bcprobe.results import mean_score, wilson
+from bcprobe.probes.one_task import run
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]

@@ -18,14 +18,14 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bcprobe.activations.dataset import collect
+from bcprobe.activations.labels import ask
 from bcprobe.annotators import ANNOTATORS
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
+from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, work
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.probes.activations import collect
-from bcprobe.probes.linear import ask
-from bcprobe.results import mean_score, wilson
 from bcprobe.rng import split_seed
 from bcprobe.tasks import TASKS
 from bcprobe.tasks.colored_dot_tracking import SETTINGS, ColoredDotTracking

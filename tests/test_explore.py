@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bcprobe.activations.dataset import collect
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.explore import Explorer, explore, read_out
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import collect
 from bcprobe.probes.cards import make_card, write_card
 from bcprobe.probes.directions import Direction
 from bcprobe.types import Episode

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcprobe.bootstrap import cluster_bootstrap, mean_score, wilson
 from bcprobe.errors import InputError, check_name
 from bcprobe.files import atomic_file, atomic_folder
-from bcprobe.results import Score, cluster_bootstrap, mean_score, read_table, wilson, write_table
+from bcprobe.results import Score, read_table, write_table
 from bcprobe.rng import SPLITS, generator, split_seed
 
 

@@ -20,13 +20,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib import pyplot
 
+from bcprobe.activations.dataset import Activations, Source, activations_of
+from bcprobe.activations.extract import gather, untrained_like, worked
 from bcprobe.annotators import ANNOTATORS
 from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.registry import checkpoint_hash
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import Activations, Source, activations_of
-from bcprobe.probes.gather import gather, untrained_like, worked
 from bcprobe.tasks import TASKS
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -78,7 +78,7 @@ def gathered(sources: Sequence[Source], **_: Any) -> Iterator[Activations]:
 @pytest.fixture(autouse=True)
 def tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A shell, a backend and registries of each notebook's own."""
-    monkeypatch.setattr("bcprobe.probes.run.gather_sources", gathered)
+    monkeypatch.setattr("bcprobe.probes.one_task.gather_sources", gathered)
     before = [(registry, dict(registry)) for registry in (TASKS, ANNOTATORS)]
     backend = matplotlib.get_backend()
     pyplot.switch_backend("agg")

@@ -12,7 +12,7 @@ import traceback
 import typer
 
 from bcprobe.cli import analyse, data, models
-from bcprobe.cli import experiment as studies
+from bcprobe.cli import study as studies
 from bcprobe.cli.examples import epilog
 from bcprobe.errors import InputError
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcprobe.cli.console import number, print_json, print_table, progress
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
@@ -18,7 +19,6 @@ from bcprobe.cli.options import (
     at_least_one,
     tasks_of,
 )
-from bcprobe.console import number, print_json, print_table, progress
 from bcprobe.errors import InputError, check_name
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def probe(
     }
     if several:
         return _probe_across(latent, checkpoint, tasks, own, options, out, json_)
-    from bcprobe.probes.run import run
+    from bcprobe.probes.one_task import run
 
     found = run(latent, checkpoint, tasks[0], **options)
     if out is not None:
@@ -96,7 +96,7 @@ def _probe_across(
     out: Path | None,
     json_: bool,
 ) -> None:
-    from bcprobe.probes.across import run_across
+    from bcprobe.probes.many_tasks import run_across
 
     found = run_across(latent, checkpoint, tasks, own=own, **options)
     pooled = found.pooled
@@ -156,7 +156,7 @@ def intervene(
     """
     check_name("latent", latent, LATENTS)
     tasks = tasks_of(checkpoint, task)
-    from bcprobe.probes.steering import intervene as run
+    from bcprobe.interventions.steering import intervene as run
     from bcprobe.results import write_table
 
     found = run(

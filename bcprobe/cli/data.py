@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bcprobe.cli.console import number, people_range, print_json, print_table, progress, verdict
 from bcprobe.cli.options import (
     DEFAULT_TASK,
     Difficulty,
@@ -17,7 +18,6 @@ from bcprobe.cli.options import (
     at_least_one,
     task_names,
 )
-from bcprobe.console import number, people_range, print_json, print_table, progress, verdict
 from bcprobe.errors import InputError
 
 

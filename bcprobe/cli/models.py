@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bcprobe.cli.console import print_json, print_scores, print_table
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
@@ -18,7 +19,6 @@ from bcprobe.cli.options import (
     at_least_one,
     tasks_of,
 )
-from bcprobe.console import print_json, print_scores, print_table
 
 
 def train(

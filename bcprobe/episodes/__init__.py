@@ -6,7 +6,7 @@ from bcprobe.types import Episode
 
 
 def _to_html(episode: Episode) -> str:
-    from bcprobe.episodes.sheet import to_html
+    from bcprobe.episodes.html import to_html
 
     return to_html(episode)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcprobe.episodes.sight import Sight
+from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click

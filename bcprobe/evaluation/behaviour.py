@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.evaluation.metrics import (
     correction_delay,
     error_undo_rate,
@@ -20,7 +21,7 @@ from bcprobe.evaluation.metrics import (
     step_table,
     undone_placement_share,
 )
-from bcprobe.results import Score, mean_score, wilson
+from bcprobe.results import Score
 from bcprobe.types import ACTIONS, PHASES, Episode
 
 HUMAN_SOURCE = "Chandok and Park 2026, arXiv 2606.07568: colored dots, 3 people x 5 episodes"

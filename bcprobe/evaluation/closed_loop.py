@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.evaluation.metrics import (
     correction_delay,
     correction_rate,
@@ -15,7 +16,6 @@ from bcprobe.evaluation.metrics import (
     share,
     step_table,
 )
-from bcprobe.results import mean_score, wilson
 from bcprobe.types import Episode
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bcprobe.bootstrap import paired_draws, score_of, with_all
 from bcprobe.results import Score
 
 #: Skills: column of predictions that is averaged, and the kinds of click it is averaged over
@@ -21,7 +22,6 @@ SKILLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "done": ("hit", ("done",)),
     "undo": ("hit", ("undo",)),
 }
-RESAMPLES = 1000
 
 
 def skill_counts(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -52,28 +52,21 @@ def emergence_rows(counts: Mapping[int, pd.DataFrame]) -> Iterator[dict[str, Any
     frames = np.array(sorted(counts))
     every = pd.concat([counts[at].assign(frames=at) for at in frames], ignore_index=True)
     episodes = every[["task", "episode"]].drop_duplicates()
-    draws = _draws(len(episodes))
+    draws = with_all(paired_draws(len(episodes)))
     for skill, own in every.groupby("skill", sort=False):
         curves = _curves(own, frames, pd.MultiIndex.from_frame(episodes), draws)
         n = int(own.loc[own["frames"] == frames[-1], "n"].sum())
         for at, values in zip(frames.tolist(), curves.T, strict=True):
-            yield _row(_score(values, n), skill=skill, metric="accuracy", frames=at)
+            yield _row(score_of(values, n), skill=skill, metric="accuracy", frames=at)
         halves = np.array([half_time(frames, curve) for curve in curves])
-        yield _row(_score(halves, n), skill=skill, metric="half", frames=int(frames[-1]))
-
-
-def _draws(episodes: int) -> NDArray[np.int64]:
-    """How often each episode is drawn: every one once, then resample by resample."""
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=RESAMPLES)
-    return np.concatenate([np.ones((1, episodes), dtype=np.int64), drawn])
+        yield _row(score_of(halves, n), skill=skill, metric="half", frames=int(frames[-1]))
 
 
 def _curves(
     counts: pd.DataFrame,
     frames: NDArray[np.int64],
     episodes: pd.MultiIndex,
-    draws: NDArray[np.int64],
+    draws: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Accuracy [resample, step]; nan where no drawn episode asks for the skill."""
     table = counts.set_index(["task", "episode"])[["frames", "hits", "n"]]
@@ -100,14 +93,6 @@ def half_time(frames: NDArray[np.int64], accuracy: NDArray[np.float64]) -> float
     if math.isnan(accuracy[last]):
         return float(frames[after])
     return float(np.interp(half, accuracy[last : after + 1], frames[last : after + 1]))
-
-
-def _score(values: NDArray[np.float64], n: int) -> Score:
-    resampled = values[1:][~np.isnan(values[1:])]
-    if len(resampled) == 0:
-        return Score(float(values[0]), math.nan, math.nan, n)
-    lower, upper = np.quantile(resampled, [0.025, 0.975])
-    return Score(float(values[0]), float(lower), float(upper), n)
 
 
 def _row(score: Score, **names: Any) -> dict[str, Any]:

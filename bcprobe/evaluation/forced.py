@@ -10,13 +10,13 @@ from typing import Any
 
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
+from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
-from bcprobe.evaluation.metrics import ALL, PLACEMENTS, mistakes, row
-from bcprobe.results import mean_score, wilson
+from bcprobe.evaluation.metrics import mistakes, row
 from bcprobe.rng import generator
-from bcprobe.types import Click, Step
+from bcprobe.types import ALL, PLACING, Click, Step
 
 #: Recovery is reported within so many clicks.
 WITHIN = (1, 2, 3, 5, 10)
@@ -86,7 +86,7 @@ def _windows(steps: Sequence[Step]) -> list[tuple[int, int]]:
     ends = [
         t
         for t, step in enumerate(steps)
-        if step.action in PLACEMENTS and step.valid and not step.latents.mistake
+        if step.action in PLACING and step.valid and not step.latents.mistake
     ]
     return [(before + 1, end) for before, end in pairwise([-1, *ends])]
 

@@ -14,15 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.results import Score, mean_score
-from bcprobe.types import Episode, Step
-
-#: Actions that put an annotation down, and can put down a wrong one.
-PLACEMENTS = ("place", "classify")
-#: Stands for all tasks together.
-ALL = "all"
-#: A placement is predicted right within this many px.
-PLACE_RADIUS = 5.0
+from bcprobe.bootstrap import mean_score
+from bcprobe.results import Score
+from bcprobe.types import PLACING, Episode, Step
 
 NAMES = ("task", "section", "policy", "temperature", "metric", "kind")
 COLUMNS = (*NAMES, "estimate", "lower", "upper", "n")
@@ -81,7 +75,7 @@ def kinds(steps: Sequence[Step]) -> list[str]:
     """
     made = {mistake.step for mistake in mistakes(steps)}
     return [
-        f"{step.action}_{_verdict(step, t in made)}" if step.action in PLACEMENTS else step.action
+        f"{step.action}_{_verdict(step, t in made)}" if step.action in PLACING else step.action
         for t, step in enumerate(steps)
     ]
 
@@ -114,7 +108,7 @@ def step_table(episodes: Iterable[Episode]) -> pd.DataFrame:
                 "valid": step.valid,
                 "kind": named[t],
                 "mistake": step.latents.mistake,
-                "placement": step.valid and step.action in PLACEMENTS,
+                "placement": step.valid and step.action in PLACING,
                 **_fate(found.get(t)),
             }
             for t, step in enumerate(episode.steps)

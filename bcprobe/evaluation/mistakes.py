@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,16 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.evaluation.metrics import ALL, row, step_table
+from bcprobe.bootstrap import paired_draws, score_of, with_all
+from bcprobe.evaluation.metrics import row, step_table
 from bcprobe.results import Score
-from bcprobe.types import Episode
+from bcprobe.types import ALL, Episode
 
 #: Shares compared: numerator and denominator, columns of `count_table`.
 RATES = {
     "mistake_rate": ("mistakes", "clean_placements"),
     "error_undo_rate": ("undos", "placements_and_undos"),
 }
-RESAMPLES = 1000
 
 
 def count_table(episodes: Sequence[Episode], **names: Any) -> pd.DataFrame:
@@ -55,7 +54,7 @@ def _rows(counts: pd.DataFrame, task: str) -> Iterator[dict[str, Any]]:
     names = {"task": task, "section": "mistakes"}
     data = counts[counts["policy"] == "data"]
     model = counts[counts["policy"] == "model"]
-    draws = _draws(len(data))
+    draws = with_all(paired_draws(len(data)))
     for metric, pair in RATES.items():
         base = _resampled(data, pair, draws)
         yield row(_score(base, data, pair), metric=metric, policy="data", **names)
@@ -67,15 +66,8 @@ def _rows(counts: pd.DataFrame, task: str) -> Iterator[dict[str, Any]]:
             yield row(difference, metric=f"{metric}_minus_data", **warm)
 
 
-def _draws(worlds: int) -> NDArray[np.int64]:
-    """How often each world is drawn: every world once, then resample by resample."""
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(worlds, np.full(worlds, 1 / worlds), size=RESAMPLES)
-    return np.concatenate([np.ones((1, worlds), dtype=np.int64), drawn])
-
-
 def _resampled(
-    counts: pd.DataFrame, pair: tuple[str, str], draws: NDArray[np.int64]
+    counts: pd.DataFrame, pair: tuple[str, str], draws: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     counted, among = (counts[name].to_numpy(dtype=float) for name in pair)
     with np.errstate(invalid="ignore"):
@@ -83,12 +75,8 @@ def _resampled(
 
 
 def _score(values: NDArray[np.float64], counts: pd.DataFrame, pair: tuple[str, str]) -> Score:
-    estimate, resampled = float(values[0]), values[1:][~np.isnan(values[1:])]
     n = int(counts[pair[1]].sum())
-    if len(counts) < 2 or len(resampled) == 0:
-        return Score(estimate, math.nan, math.nan, n)
-    lower, upper = np.quantile(resampled, [0.025, 0.975])
-    return Score(estimate, float(lower), float(upper), n)
+    return score_of(values if len(counts) > 1 else values[:1], n)
 
 
 def verdicts(scores: pd.DataFrame) -> dict[str, str]:

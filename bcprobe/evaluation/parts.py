@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
+from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world, work
-from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import Clicker, Simulator
 from bcprobe.evaluation.closed_loop import loop_rows
 from bcprobe.evaluation.forced import AnnotatorAgain, force, forced_rows
@@ -24,7 +24,6 @@ from bcprobe.evaluation.teacher_forced import (
     accuracy_rows,
     predict,
     predict_each,
-    reach_of,
 )
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
@@ -85,7 +84,7 @@ class Bench:
 
     def policy(self, temperature: float, *, looping: bool = False, **options: Any) -> ModelPolicy:
         """The model as a clicker; ``looping`` if nobody will overrule it."""
-        reach = reach_of(self.model) if looping else None
+        reach = self.model.config.reach if looping else None
         seed = self.plan.seed
         return ModelPolicy(self.model, temperature, seed, sight=self.sight, reach=reach, **options)
 
@@ -135,7 +134,7 @@ def forced_mistake_rows(bench: Bench) -> Iterator[Row]:
     plan = bench.plan
     forced = force(plan.task, plan.world_seeds, plan.seed, opened=bench.opened)
     names: dict[str, Any] = {"section": "forced_mistakes", "task": plan.task}
-    seen = reach_of(bench.model) - 1
+    seen = bench.model.config.reach - 1
     for temperature in plan.temperatures:
         own = {"policy": "model", "temperature": temperature, **names}
         yield from forced_rows(bench.policy(temperature), forced, seen, **own)

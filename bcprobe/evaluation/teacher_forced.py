@@ -14,15 +14,15 @@ from torch import Tensor
 
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
+from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.record import open_world, replay
-from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import Simulator, rollout
-from bcprobe.evaluation.metrics import PLACE_RADIUS, kinds, row, share
+from bcprobe.evaluation.metrics import kinds, row, share
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.results import mean_score
 from bcprobe.rng import generator
-from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
+from bcprobe.types import PLACE_TOLERANCE, SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
 
 #: Frames held and answered at a time; longer episodes are held whole and answered in pieces.
 TAPE = 128
@@ -102,7 +102,7 @@ class ModelPredictor:
         """Predictions for every frame, a piece of the tape at a time."""
         frames = np.arange(len(tape))
         if self.history == "full":
-            reach = reach_of(self.model) - 1
+            reach = self.model.config.reach - 1
             return _joined(
                 [
                     self._pass(tape, frames[None, max(0, start - reach) : end], end - start)
@@ -145,11 +145,6 @@ class ModelPredictor:
 
     def _on_device(self, array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(self.model.device)
-
-
-def reach_of(model: ClickTransformer) -> int:
-    """Last frames, the present one among them, that an answer of the model can depend on."""
-    return int(model.config.n_layers * (model.config.context - 1) + 1)
 
 
 def predict(
@@ -305,7 +300,7 @@ def _judge(
     ):
         click = Click(int(clicks[t, 0]), int(clicks[t, 1]))
         hit = simulator.hit(click)
-        near = np.hypot(click.x - step.click.x, click.y - step.click.y) <= PLACE_RADIUS
+        near = np.hypot(click.x - step.click.x, click.y - step.click.y) <= PLACE_TOLERANCE
         rows.append(
             {
                 "task": episode.task,

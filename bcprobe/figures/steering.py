@@ -32,7 +32,7 @@ DOSE = {"right": 2.0, "wrong": -2.0}
 def plot(table: pd.DataFrame) -> Figure:
     """Dose response at the site with the largest effect (left), other edits by layer (right).
 
-    ``table`` is that of `bcprobe.probes.steering.Intervention`; upper row: twins with the
+    ``table`` is that of `bcprobe.interventions.steering.Intervention`; upper row: twins with the
     placement right, next row: with it wrong. With several tasks these are means over all,
     and a last row shows each task by itself.
     """

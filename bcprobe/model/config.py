@@ -109,6 +109,11 @@ class ClickTransformerConfig:
         return self.tokens_per_frame - 1
 
     @property
+    def reach(self) -> int:
+        """Last frames, the present one among them, on which an answer can depend."""
+        return self.n_layers * (self.context - 1) + 1
+
+    @property
     def d_head(self) -> int:
         """Width of an attention head."""
         return self.d_model // self.n_heads

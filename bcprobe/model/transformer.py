@@ -194,7 +194,7 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
-        from bcprobe.model.sheet import to_html
+        from bcprobe.model.html import to_html
 
         return to_html(self)
 

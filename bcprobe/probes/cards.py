@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from bcprobe.bootstrap import Floats
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
 from bcprobe.probes.directions import Direction
-from bcprobe.probes.metrics import Floats
 
 SCHEMA_VERSION = 1
 TENSOR, CARD, README = "direction.safetensors", "card.json", "README.md"

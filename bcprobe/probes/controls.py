@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.probes.activations import Activations
-from bcprobe.probes.latents import NO_ACTION
-from bcprobe.probes.linear import ProbeScore, Question, in_parallel, mean_of
-from bcprobe.probes.metrics import Floats, Ints
+from bcprobe.activations.dataset import Activations
+from bcprobe.activations.labels import NO_ACTION, Question
+from bcprobe.bootstrap import Floats, Ints
+from bcprobe.parallel import in_threads
+from bcprobe.probes.linear import ProbeScore, mean_of, read_question
 from bcprobe.rng import generator
 from bcprobe.types import ACTIONS
 
@@ -41,8 +42,8 @@ def run_controls(
     shuffled, task = shuffled_probe(question, values, seed), control_task(question, values, seed)
     found = {"shuffled": shuffled, "selectivity": probe.minus(task), "control_task": task}
     if activations.pixels is not None:
-        found["pixels"] = question.read(activations.pixels)
-    found["previous_action"] = question.read(previous_action_features(activations.labels))
+        found["pixels"] = read_question(question, activations.pixels)
+    found["previous_action"] = read_question(question, previous_action_features(activations.labels))
     return found
 
 
@@ -52,7 +53,9 @@ def shuffled_probe(
     """Mean score of probes for `DRAWN` draws of `shuffled_labels`."""
     rng = generator("shuffled labels", seed)
     drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(DRAWN)]
-    return mean_of(in_parallel(lambda labels: replace(question, truth=labels).read(values), drawn))
+    return mean_of(
+        in_threads(lambda labels: read_question(replace(question, truth=labels), values), drawn)
+    )
 
 
 def control_task(
@@ -62,7 +65,9 @@ def control_task(
     types = control_types(question.labels)
     rng = generator("control task", seed)
     drawn = [control_labels(question.truth, types, rng) for _ in range(DRAWN)]
-    return mean_of(in_parallel(lambda labels: replace(question, truth=labels).read(values), drawn))
+    return mean_of(
+        in_threads(lambda labels: read_question(replace(question, truth=labels), values), drawn)
+    )
 
 
 def shuffled_labels(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.bootstrap import Floats
 from bcprobe.probes.linear import C, make_probe
 from bcprobe.probes.logistic import fit_logistics
-from bcprobe.probes.metrics import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,41 +6,25 @@ many fits at once; everything else is scikit-learn's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
+from bcprobe.activations.labels import Question
+from bcprobe.bootstrap import RESAMPLES, Floats, Ints, interval, paired_draws
 from bcprobe.errors import InputError
-from bcprobe.probes.activations import Activations
-from bcprobe.probes.latents import Latent, check_classes, get_latent, rows_asked, targets
 from bcprobe.probes.logistic import fit_logistics
-from bcprobe.probes.metrics import (
-    RESAMPLES,
-    Floats,
-    Ints,
-    Metric,
-    auc,
-    balanced_accuracy,
-    draw_episodes,
-    interval,
-    r2,
-)
+from bcprobe.probes.metrics import Metric, auc, balanced_accuracy, r2
 from bcprobe.results import Score
 
-T = TypeVar("T")
-U = TypeVar("U")
 #: A fitted probe: what it reads [row] from features [row, d].
 Reader = Callable[[NDArray[np.floating[Any]]], NDArray[Any]]
 FOLDS = 5
@@ -101,18 +85,6 @@ class ProbeScore:
         return ProbeScore(
             interval(self.score.estimate - other.score.estimate, values, self.score.n), values
         )
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Context with one thread of linear algebra: more wait for each other at these sizes."""
-    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
-    return limits
-
-
-def in_parallel(work: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """``work`` of each item, two at a time, with one thread of linear algebra each."""
-    with one_thread(), ThreadPoolExecutor(2) as pool:
-        return list(pool.map(work, items))
 
 
 def make_probe(kind: str) -> Pipeline:
@@ -214,7 +186,7 @@ def score(reading: Reading, *, resamples: int = RESAMPLES, seed: int = 0) -> Pro
     metric = reading.metric()
     count = len(np.unique(reading.groups))
     estimate = float(metric(np.ones((1, count)))[0])
-    values = metric(draw_episodes(count, resamples, seed))
+    values = metric(paired_draws(count, resamples, seed))
     return ProbeScore(interval(estimate, values, len(reading.truth)), values, reading)
 
 
@@ -223,29 +195,6 @@ def mean_of(scores: Sequence[ProbeScore]) -> ProbeScore:
     values = np.mean([one.resampled for one in scores], axis=0)
     estimate = float(np.mean([one.score.estimate for one in scores]))
     return ProbeScore(interval(estimate, values, scores[0].score.n), values)
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """The steps a probe is asked about and what it should read there.
-
-    ``rows`` bool [step] marks them; ``truth``, ``groups`` and ``labels`` are theirs alone.
-    """
-
-    latent: Latent
-    negatives: str
-    rows: NDArray[np.bool_]
-    truth: NDArray[np.generic]
-    groups: Ints
-    labels: pd.DataFrame
-
-    def features(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """The rows asked about of values [step, dim]."""
-        return values[self.rows].astype(np.float32)
-
-    def read(self, values: NDArray[np.floating[Any]]) -> ProbeScore:
-        """Score of probes reading the truth from values [step, dim] of all steps."""
-        return score(read(self.latent.kind, self.features(values), self.truth, self.groups))
 
 
 def check_folds(question: Question) -> None:
@@ -258,23 +207,7 @@ def check_folds(question: Question) -> None:
             )
 
 
-def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:
-    """The question about a latent over a `label_table`; ``negatives`` default to the leading.
-
-    Raises `InputError` for unknown names, or if there is nothing to tell apart.
-    """
-    known = get_latent(latent)
-    negatives = known.negatives[0] if negatives is None else negatives
-    rows = rows_asked(labels, known, negatives)
-    chosen = labels[rows].reset_index(drop=True)
-    truth = targets(chosen, known)
-    check_classes(truth, known)
-    return Question(known, negatives, rows, truth, chosen["episode"].to_numpy(np.int64), chosen)
-
-
-def arrays(
-    activations: Activations, site: str, latent: str, negatives: str | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.generic], Ints]:
-    """``X, y, groups`` for scikit-learn: features [row, d], labels and episodes [row]."""
-    question = ask(activations.labels, latent, negatives)
-    return question.features(activations.at(site)), question.truth, question.groups
+def read_question(question: Question, values: NDArray[np.floating[Any]]) -> ProbeScore:
+    """Score of probes reading the question's truth from values [step, dim] of all steps."""
+    features = question.features(values)
+    return score(read(question.latent.kind, features, question.truth, question.groups))

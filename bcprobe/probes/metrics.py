@@ -6,19 +6,13 @@ episode was drawn, and a thousand of them cost a few matrix products.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.results import Score
-
-RESAMPLES = 1000
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from bcprobe.bootstrap import Floats, Ints, ratio
 
 
 class Metric(Protocol):
@@ -57,7 +51,7 @@ class Auc:
             drawn = draws[:, fold.episodes]
             won += ((drawn @ fold.won) * drawn).sum(1)
             pairs += (drawn @ fold.up) * (drawn @ fold.down)
-        return _ratio(won, pairs)
+        return ratio(won, pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +63,9 @@ class BalancedAccuracy:
 
     def __call__(self, draws: Floats) -> Floats:
         """See `Metric`."""
-        recall = _ratio(draws @ self.right, draws @ self.count)
+        recall = ratio(draws @ self.right, draws @ self.count)
         seen = ~np.isnan(recall)
-        return _ratio(np.where(seen, recall, 0.0).sum(1), seen.sum(1).astype(float))
+        return ratio(np.where(seen, recall, 0.0).sum(1), seen.sum(1).astype(float))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +80,8 @@ class R2:
     def __call__(self, draws: Floats) -> Floats:
         """See `Metric`."""
         count, total = draws @ self.count, draws @ self.total
-        variance = draws @ self.squares - _ratio(total**2, count)
-        return 1 - _ratio(draws @ self.errors, variance)
+        variance = draws @ self.squares - ratio(total**2, count)
+        return 1 - ratio(draws @ self.errors, variance)
 
 
 def auc(truth: NDArray[np.bool_], scores: Floats, episodes: Ints, folds: Ints | None = None) -> Auc:
@@ -132,32 +126,6 @@ def r2(truth: Floats, read: Floats, episodes: Ints) -> R2:
     shifted = truth - truth.mean()
     columns = np.stack([np.ones_like(truth), shifted, shifted**2, (truth - read) ** 2], axis=1)
     return R2(*_sums(columns, episodes).T)
-
-
-@lru_cache(maxsize=8)
-def draw_episodes(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """How often each of ``count`` episodes is drawn: [resample, episode].
-
-    The same draws for every probe of a run, so that differences are paired.
-    """
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
-    draws.flags.writeable = False
-    return draws
-
-
-def interval(estimate: float, values: Floats, n: int) -> Score:
-    """``estimate`` with the 2.5 % and 97.5 % quantiles of the resampled ``values``."""
-    values = values[~np.isnan(values)]
-    if math.isnan(estimate) or len(values) == 0:
-        return Score(estimate, math.nan, math.nan, n)
-    lower, upper = np.quantile(values, [0.025, 0.975])
-    return Score(estimate, float(lower), float(upper), n)
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(below > 0, above / below, np.nan)
 
 
 def _sums(columns: Floats, episodes: Ints) -> Floats:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bcprobe.annotators.policy import Annotator
+from bcprobe.bootstrap import score_of
 from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import work as worked
@@ -34,16 +35,15 @@ from bcprobe.studies.measure import (
     load,
     loop_rows,
     loop_scores,
-    score_of,
     scored,
     shape_of,
     trained,
     unseen,
 )
-from bcprobe.studies.member import ROWS
+from bcprobe.studies.run import ROWS
 from bcprobe.studies.study import Member, Members, Study
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import WORLDS_PER_SEED, DataConfig
+from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
 from bcprobe.types import Click, Episode
 
 #: Frames of an episode, about; the data seed whose worlds the rollouts take.

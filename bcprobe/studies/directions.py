@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bcprobe.activations.dataset import collect
+from bcprobe.activations.labels import Question, ask
+from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
+from bcprobe.interventions.patch import Bench, add, make_twins, random_directions
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import collect
 from bcprobe.probes.directions import fit_direction
-from bcprobe.probes.interventions import Bench, add, make_twins, random_directions
-from bcprobe.probes.linear import Question, Reading, ask, score
-from bcprobe.results import mean_score
+from bcprobe.probes.linear import Reading, score
 from bcprobe.studies.measure import scored, unseen
 
 LATENT = "mistake"

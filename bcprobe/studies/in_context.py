@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
-from bcprobe.evaluation.teacher_forced import reach_of
 from bcprobe.model.transformer import ClickTransformer, RingCache
 from bcprobe.rng import split_seed
 
@@ -26,7 +25,7 @@ class Prompted:
 
     def __init__(self, model: ClickTransformer, task: str, worlds: int, **shown: Any) -> None:
         self.model = model
-        frames = max(1, reach_of(model) - 1)
+        frames = max(1, model.config.reach - 1)
         demonstrated = [demonstration(task, number, frames, **shown) for number in range(worlds)]
         self.cache = model.start_cache()
         tokens = torch.stack([self._see(pixels) for pixels, _ in demonstrated])

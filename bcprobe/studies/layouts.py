@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bcprobe.bootstrap import score_of
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, LAYOUTS, TRAINING_LAYOUTS
 from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, read_card
@@ -24,7 +25,6 @@ from bcprobe.studies.measure import (
     config_of,
     draws_of,
     load,
-    score_of,
     scored,
     shape_of,
     trained,
@@ -32,7 +32,7 @@ from bcprobe.studies.measure import (
 )
 from bcprobe.studies.study import Member, Members, Study
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 
 #: Frames of an episode, about.
 EPISODE = 110

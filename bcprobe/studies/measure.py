@@ -5,7 +5,6 @@ Raw rows are one a world, so that the summary can draw worlds and seeds anew.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from bcprobe.bootstrap import RESAMPLES, draw_counts, ratio, score_of, wilson, with_all
 from bcprobe.episodes.model_policy import ModelPolicy, StepModel
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
@@ -22,13 +22,12 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.config import ClickTransformerConfig, config_from_dict
 from bcprobe.model.registry import find_checkpoint, read_card
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.results import Score, wilson
+from bcprobe.results import Score
 from bcprobe.rng import split_seed
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import pick_device, train
 from bcprobe.training.saving import EXPERIMENT_FILE
 
-RESAMPLES = 1000
 #: Most processes that make episodes for one GPU.
 WORKERS = 8
 
@@ -117,8 +116,8 @@ class Draws:
     def __init__(self, seeds: Sequence[Any], worlds: Sequence[Any], resamples: int = RESAMPLES):
         rng = np.random.default_rng(0)
         self.seeds, self.worlds = list(seeds), list(worlds)
-        self.by_seed = _drawn(rng, len(self.seeds), resamples)
-        self.by_world = _drawn(rng, len(self.worlds), resamples)
+        self.by_seed = with_all(draw_counts(len(self.seeds), resamples, rng))
+        self.by_world = with_all(draw_counts(len(self.worlds), resamples, rng))
 
     def sums(self, table: pd.DataFrame, column: str) -> NDArray[np.float64]:
         """Sum of a column over the drawn seeds and worlds: float64 [resample].
@@ -131,27 +130,12 @@ class Draws:
 
     def ratio(self, table: pd.DataFrame, above: str, below: str) -> NDArray[np.float64]:
         """Ratio of two columns' sums: float64 [resample]; nan where there is nothing below."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self.sums(table, above) / self.sums(table, below)
+        return ratio(self.sums(table, above), self.sums(table, below))
 
 
 def draws_of(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Draws:
     """Draws over the seeds and worlds of a table."""
     return Draws(sorted(rows["seed"].unique()), sorted(rows["world"].unique()), resamples)
-
-
-def _drawn(rng: np.random.Generator, count: int, resamples: int) -> NDArray[np.float64]:
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return np.concatenate([np.ones((1, count)), drawn])
-
-
-def score_of(values: NDArray[np.float64], n: int) -> Score:
-    """The first value, with the 95 % interval of the others."""
-    known = values[1:][np.isfinite(values[1:])]
-    if len(known) == 0 or np.ptp(known) == 0 == len(known) - 1:
-        return Score(float(values[0]), math.nan, math.nan, n)
-    lower, upper = np.quantile(known, [0.025, 0.975])
-    return Score(float(values[0]), float(lower), float(upper), n)
 
 
 def scored(score: Score, **names: Any) -> dict[str, Any]:

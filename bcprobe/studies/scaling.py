@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bcprobe.bootstrap import score_of
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.registry import list_steps
 from bcprobe.studies import power_law
@@ -25,7 +26,6 @@ from bcprobe.studies.measure import (
     config_of,
     draws_of,
     load,
-    score_of,
     scored,
     trained,
     unseen,
@@ -34,7 +34,7 @@ from bcprobe.studies.study import Member, Members, Study
 from bcprobe.tasks import TRAINING_TASKS
 from bcprobe.training.config import Experiment
 from bcprobe.training.flops import step_flops
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 
 #: Clicks whose accuracy is compared at equal loss.
 KINDS = ("place_right", "undo", "done")

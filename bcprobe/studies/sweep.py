@@ -12,8 +12,8 @@ import pandas as pd
 
 from bcprobe.errors import InputError, check_name
 from bcprobe.results import read_table, write_table
-from bcprobe.studies.member import ROWS, claim, is_done
-from bcprobe.studies.places import Place
+from bcprobe.studies.executors import Place
+from bcprobe.studies.run import ROWS, claim, is_done
 from bcprobe.studies.study import Member, Members, Study
 
 #: Told of a member that begins (None), or that ended: why it failed, or empty.

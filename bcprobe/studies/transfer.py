@@ -34,7 +34,7 @@ from bcprobe.studies.measure import (
 from bcprobe.studies.study import Member, Members, Study
 from bcprobe.tasks import HELD_OUT_TASKS
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 
 #: Frames of an episode of shape matching, about; of the tasks that directions are fitted on.
 EPISODE, OTHERS = 10, 100

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bcprobe.activations.lens import Decision, look
 from bcprobe.episodes.record import generate
 from bcprobe.figures.lens import COLUMNS
+from bcprobe.interventions.patch import undo_button
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.interventions import undo_button
-from bcprobe.probes.lens import Decision, look
 from bcprobe.rng import split_seed
 from bcprobe.tables.evaluation import POINTER
 from bcprobe.types import Episode

@@ -6,16 +6,16 @@ from functools import lru_cache
 
 import pandas as pd
 
+from bcprobe.interventions.steering import intervene
 from bcprobe.model.registry import (
     NINE_TASK_CHECKPOINT,
     NINE_TASK_SERIES,
     find_checkpoint,
     trained_tasks,
 )
-from bcprobe.probes.across import AcrossResult, run_across
-from bcprobe.probes.emergence import probe_series
-from bcprobe.probes.run import run
-from bcprobe.probes.steering import intervene
+from bcprobe.probes.many_tasks import AcrossResult, run_across
+from bcprobe.probes.one_task import run
+from bcprobe.probes.over_training import probe_series
 from bcprobe.tables.evaluation import POINTER, TASK, series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bcprobe.errors import InputError
 from bcprobe.studies import get_study
-from bcprobe.studies.places import make_place
+from bcprobe.studies.executors import make_place
 from bcprobe.studies.sweep import plan, run
 
 #: What is spent on a figure's study; ``bcprobe experiment NAME --plan`` tells how long it takes.

@@ -14,8 +14,8 @@ from torch import Tensor
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Painter, Screens
 from bcprobe.gui.packing import Packed
-from bcprobe.training.groups import Recording, pack_group
-from bcprobe.training.lessons import Lessons, Sums
+from bcprobe.training.shards import Recording, pack_group
+from bcprobe.training.targets import Lessons, Sums
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 

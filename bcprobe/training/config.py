@@ -12,7 +12,7 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.gui.layouts import LAYOUTS
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.tasks import get_task
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 from bcprobe.types import ACTIONS
 
 OPTIMIZERS = ("adamw", "muon")

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from bcprobe.errors import InputError
+from bcprobe.training.checkpointer import Keeper, write_checkpoint
 from bcprobe.training.config import Experiment
-from bcprobe.training.keeper import Keeper, write_checkpoint
 from bcprobe.training.logs import Follower, check_log, open_log
 from bcprobe.training.memory import keep_freed_memory
 from bcprobe.training.precision import pick_precision

@@ -17,7 +17,7 @@ from bcprobe.errors import InputError
 from bcprobe.files import atomic_file, remove_leftovers
 from bcprobe.model.config import config_from_dict
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import DataConfig
+from bcprobe.training.shards import DataConfig
 
 EXPERIMENT_FILE = "experiment.json"
 STATE_FILE = Path("resume") / "state.safetensors"

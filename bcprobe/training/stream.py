@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.training.batch import Batch, Tape, frame_buffer
-from bcprobe.training.groups import DataConfig, deal
+from bcprobe.training.shards import DataConfig, deal
 from bcprobe.training.worker import Group, Order, receive_group, serve
 
 #: Batches that exist at once: one in use, one ready, one being composed.
@@ -54,7 +54,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
     `BUFFERS` batches. Batches lie on ``device``, with the frames of the rows ``share`` (default:
     all); frames for a GPU never exist on the host, and are composed beside the work
     of the GPU's current stream. ``weights`` and ``cell`` are those of
-    `bcprobe.training.lessons.teach`. ``waited`` counts the seconds spent waiting for data.
+    `bcprobe.training.targets.teach`. ``waited`` counts the seconds spent waiting for data.
 
     Raises `StreamError` within seconds if a worker dies.
     """

@@ -15,12 +15,10 @@ from bcprobe.rng import split_seed
 from bcprobe.tasks.base import State
 from bcprobe.training.batch import Batch, Tape, frame_buffer
 from bcprobe.training.config import Experiment
-from bcprobe.training.groups import EpisodeKey, Recording, record
 from bcprobe.training.precision import products_in
-from bcprobe.types import ACTIONS, Click
+from bcprobe.training.shards import EpisodeKey, Recording, record
+from bcprobe.types import ACTIONS, PLACE_TOLERANCE, Click
 
-#: A placement counts as met within this distance, px.
-PLACE_TOLERANCE = 5.0
 #: Columns of ``validation.parquet``. ``valid``: share of predicted clicks that would change
 #: the state; ``accuracy_place``: share of right placements met within 5 px;
 #: ``accuracy_button``: share of all button clicks whose prediction lies in the same button,

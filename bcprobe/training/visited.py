@@ -17,7 +17,7 @@ from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import replay
 from bcprobe.episodes.store import read_episodes
 from bcprobe.errors import InputError
-from bcprobe.training.groups import DataConfig, Recording, aims_of
+from bcprobe.training.shards import DataConfig, Recording, aims_of
 from bcprobe.types import Episode
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.gui.packing import Packed
-from bcprobe.training.groups import DataConfig, Recording, make_group, pack_group
-from bcprobe.training.lessons import Lessons, teach
+from bcprobe.training.shards import DataConfig, Recording, make_group, pack_group
+from bcprobe.training.targets import Lessons, teach
 from bcprobe.training.visited import visited_group
 
 
@@ -31,7 +31,7 @@ class Group(NamedTuple):
 class Order(NamedTuple):
     """What is wanted of each group beside its recordings.
 
-    ``weights`` and ``cell`` are those of `bcprobe.training.lessons.teach`. Display lists are sent
+    ``weights`` and ``cell`` are those of `bcprobe.training.targets.teach`. Display lists are sent
     as arrays if ``packs``: what a device composes from.
     """
 

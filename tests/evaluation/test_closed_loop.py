@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
+from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, open_world, work
-from bcprobe.episodes.sight import Sight
 from bcprobe.episodes.simulator import rollout
 from bcprobe.evaluation.closed_loop import loop_rows
 from bcprobe.evaluation.metrics import score_table
-from bcprobe.evaluation.teacher_forced import reach_of
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
 from bcprobe.types import Click, Episode
@@ -107,7 +106,7 @@ def test_what_saves_work_changes_no_click(
     tiny: ClickTransformer, temperature: float, one_frame: bool
 ) -> None:
     plain = ModelPolicy(tiny, temperature, one_frame=one_frame)
-    sight, reach = Sight(tiny.encoder.see, tiny.device), reach_of(tiny)
+    sight, reach = Sight(tiny.encoder.see, tiny.device), tiny.config.reach
     brief = ModelPolicy(tiny, temperature, one_frame=one_frame, sight=sight, reach=reach)
     first, second = (
         [episode.steps for episode in work(policy, TASK, SEEDS[:3], origin="m", max_steps=25)]

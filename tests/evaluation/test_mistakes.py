@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import pytest
 
-from bcprobe.evaluation.metrics import ALL, score_table
+from bcprobe.evaluation.metrics import score_table
 from bcprobe.evaluation.mistakes import count_table, mistake_rows, verdicts
-from bcprobe.types import Episode
+from bcprobe.types import ALL, Episode
 
 Make = Callable[..., Episode]
 

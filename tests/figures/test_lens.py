@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcprobe.activations.lens import Attribution, Decision
 from bcprobe.episodes.record import generate
 from bcprobe.figures import lens
-from bcprobe.probes.lens import Attribution, Decision
 from bcprobe.rng import split_seed
 from bcprobe.tables.lens import corrections, decision_table
 from bcprobe.types import Episode

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bcprobe.figures import steering
-from bcprobe.probes.effects import COLUMNS
+from bcprobe.interventions.effects import COLUMNS
 
 
 def made(

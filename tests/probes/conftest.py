@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
+from bcprobe.activations.dataset import Activations, Source, make_source
+from bcprobe.activations.labels import COLUMNS
+from bcprobe.activations.workers import gather_sources
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.activations import Activations, Source, make_source
-from bcprobe.probes.latents import COLUMNS
-from bcprobe.probes.workers import gather_sources
 
 LENGTH = 40
 

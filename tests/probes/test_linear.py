@@ -11,18 +11,19 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bcprobe.activations.dataset import Activations, arrays
+from bcprobe.activations.labels import ask
 from bcprobe.errors import InputError
 from bcprobe.probes import linear
-from bcprobe.probes.activations import Activations
 from bcprobe.probes.directions import fit_direction
-from bcprobe.probes.linear import C, arrays, ask, make_probe, read, score, split
+from bcprobe.probes.linear import C, make_probe, read, read_question, score, split
 
 NOISE, PLACED, MISTAKE = (f"blocks.{i}.hook_resid_post" for i in range(3))
 
 
 def probe(activations: Activations, site: str, latent: str, negatives: str) -> float:
     question = ask(activations.labels, latent, negatives)
-    return question.read(activations.at(site)).score.estimate
+    return read_question(question, activations.at(site)).score.estimate
 
 
 def test_a_planted_direction_is_found(planted: Activations) -> None:

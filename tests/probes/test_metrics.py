@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
-from bcprobe.probes.metrics import auc, balanced_accuracy, draw_episodes, interval, r2
-from bcprobe.results import cluster_bootstrap
+from bcprobe.bootstrap import cluster_bootstrap, interval, paired_draws
+from bcprobe.probes.metrics import auc, balanced_accuracy, r2
 
 EPISODES = 12
 
@@ -23,7 +23,7 @@ def test_auc_of_resamples_is_scikit_learns_weighted_auc(seed: int, ties: bool) -
     truth = rng.random(len(groups)) < 0.4
     scores = rng.normal(size=len(groups)) + truth
     scores = scores.round() if ties else scores
-    draws = draw_episodes(EPISODES, 4, seed)
+    draws = paired_draws(EPISODES, 4, seed)
     found = auc(truth, scores, groups)(draws)
     for value, draw in zip(found, draws, strict=True):
         expected = roc_auc_score(truth, scores, sample_weight=draw[groups])
@@ -58,7 +58,7 @@ def test_interval_is_that_of_the_plain_cluster_bootstrap() -> None:
     scores = rng.normal(size=len(groups)) + truth
     metric = auc(truth, scores, groups)
     estimate = metric(np.ones((1, EPISODES)))[0]
-    found = interval(estimate, metric(draw_episodes(EPISODES, 50)), EPISODES)
+    found = interval(estimate, metric(paired_draws(EPISODES, 50)), EPISODES)
     plain = cluster_bootstrap(
         groups, lambda w: roc_auc_score(truth, scores, sample_weight=w), resamples=50
     )
@@ -72,7 +72,7 @@ def test_balanced_accuracy_and_r2_are_scikit_learns(seed: int) -> None:
     names = np.array(["a", "b", "c"])
     truth, read = names[rng.integers(3, size=(2, len(groups)))]
     numbers, guesses = rng.normal(size=(2, len(groups))) + 7
-    draws = draw_episodes(EPISODES, 4, seed)
+    draws = paired_draws(EPISODES, 4, seed)
     accuracies = balanced_accuracy(truth, read, groups)(draws)
     shares = r2(numbers, guesses, groups)(draws)
     for accuracy, share, draw in zip(accuracies, shares, draws, strict=True):

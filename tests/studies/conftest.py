@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bcprobe.experiments import tiny
-from bcprobe.studies.member import perform
+from bcprobe.studies.run import perform
 from bcprobe.studies.study import Member, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import train

@@ -24,7 +24,7 @@ from bcprobe.studies import NAMES, SIZES, dagger, get_study, layouts, scaling, t
 from bcprobe.studies.in_context import Prompted, demonstration
 from bcprobe.studies.study import Study
 from bcprobe.studies.sweep import plan, run
-from bcprobe.training.groups import group_keys
+from bcprobe.training.shards import group_keys
 from tests.studies.conftest import TASKS, Inside
 
 SCORES = {"estimate", "lower", "upper", "n"}

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcprobe.bootstrap import score_of
 from bcprobe.studies import dagger, layouts, power_law, scaling, transfer
-from bcprobe.studies.measure import draws_of, score_of
+from bcprobe.studies.measure import draws_of
 
 SIZES = np.array([1e4, 5e4, 3e5, 1e6])
 FRAMES = 2.0 ** np.arange(10, 18)

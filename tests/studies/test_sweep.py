@@ -13,9 +13,10 @@ import pytest
 
 from bcprobe.errors import InputError
 from bcprobe.results import read_table
-from bcprobe.studies import member, places
-from bcprobe.studies.member import LOG, claim, perform
-from bcprobe.studies.places import Here, make_place
+from bcprobe.studies import executors
+from bcprobe.studies import run as run_module
+from bcprobe.studies.executors import Here, make_place
+from bcprobe.studies.run import LOG, claim, perform
 from bcprobe.studies.study import Member, Members, Study
 from bcprobe.studies.sweep import left, member_folder, plan, run
 from tests.studies.conftest import Inside
@@ -155,8 +156,8 @@ def test_places_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_submitit_works_members_as_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     one = study()
-    monkeypatch.setattr(places, "CLUSTERS", ("here", "slurm", "local", "debug"))
-    monkeypatch.setattr(member, "get_study", lambda name: one)
+    monkeypatch.setattr(executors, "CLUSTERS", ("here", "slurm", "local", "debug"))
+    monkeypatch.setattr(run_module, "get_study", lambda name: one)
     found = run(one, plan(one, "tiny"), tmp_path, make_place("debug", 2, tmp_path))
     assert found.table["value"].tolist() == [0, 2, 4, 6]
 
@@ -165,8 +166,8 @@ def test_a_job_that_raises_is_told_in_its_last_line() -> None:
     def fail() -> None:
         raise RuntimeError("Job failed:\n----\nValueError: out of luck\n----\n")
 
-    assert places._outcome(fail) == "ValueError: out of luck"
-    assert places._outcome(lambda: None) == ""
+    assert executors._outcome(fail) == "ValueError: out of luck"
+    assert executors._outcome(lambda: None) == ""
 
 
 def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:

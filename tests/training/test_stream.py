@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from bcprobe.episodes.record import frames, generate
 from bcprobe.training.batch import Batch, Tape, frame_buffer
-from bcprobe.training.groups import DataConfig, group_keys, make_group, pack_group
-from bcprobe.training.lessons import teach
+from bcprobe.training.shards import DataConfig, group_keys, make_group, pack_group
 from bcprobe.training.stream import Position, Stream, StreamError
+from bcprobe.training.targets import teach
 from bcprobe.training.worker import Group, receive_group, send_group
 from bcprobe.types import ACTIONS
 

@@ -21,9 +21,9 @@ from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import DeviceSums, Tape, dense, frame_buffer
-from bcprobe.training.groups import Aims, DataConfig, group_keys, make_group
-from bcprobe.training.lessons import teach
 from bcprobe.training.loop import train
+from bcprobe.training.shards import Aims, DataConfig, group_keys, make_group
+from bcprobe.training.targets import teach
 from bcprobe.training.visited import relabelled, visited_group
 from bcprobe.types import ACTIONS
 

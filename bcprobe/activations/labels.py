@@ -1,0 +1,159 @@
+"""What is true at each step of some episodes, and which steps a probe is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bcprobe.bootstrap import Ints
+from bcprobe.errors import InputError, check_name
+from bcprobe.types import PLACING, Episode
+
+#: Value of ``previous_action`` at the first step of an episode.
+NO_ACTION = "none"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What a probe reads: a column of `label_table`, and how the reading is scored.
+
+    ``kind`` is ``binary`` (AUC), ``classes`` (balanced accuracy) or ``number`` (R2).
+    ``negatives`` names the sets of steps asked about, the leading one first.
+    """
+
+    name: str
+    kind: str
+    negatives: tuple[str, ...] = ("all",)
+
+    @property
+    def metric(self) -> str:
+        """Name of the score."""
+        return {"binary": "auc", "classes": "balanced_accuracy", "number": "r2"}[self.kind]
+
+
+LATENTS = {
+    latent.name: latent
+    for latent in (
+        Latent("mistake", "binary", ("matched", "all")),
+        Latent("phase", "classes"),
+        Latent("position", "number"),
+        Latent("progress", "number"),
+        Latent("undo_next", "binary"),
+        Latent("mistake_kind", "classes"),
+    )
+}
+
+
+def get_latent(name: str) -> Latent:
+    """The latent of that name. Raises `InputError` with the nearest name."""
+    return LATENTS[check_name("latent", name, LATENTS)]
+
+
+def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
+    """One row per step, in order; everything but the click describes the state before it.
+
+    ``episode`` counts from 0 in the order given, ``step`` within the episode. ``action``,
+    ``widget``, ``valid``, ``phase`` and ``undo_next`` tell of the click about to be made.
+    ``just_placed``: the click before was a placement, or named a class (`PLACING`).
+    ``previous_right``: it was, and no
+    mistake stands now. ``previous_mistaken``: it was, and it brought the first mistake.
+    """
+    rows = [row for number, episode in enumerate(episodes) for row in _rows(number, episode)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = (
+    "episode", "world_seed", "step", "action", "widget", "valid", "phase", "position",
+    "position_fraction", "progress", "mistake", "mistake_kind", "undo_next", "previous_action",
+    "just_placed", "previous_right", "previous_mistaken",
+)  # fmt: skip
+
+
+def _rows(number: int, episode: Episode) -> Iterable[tuple[object, ...]]:
+    before = None
+    for t, step in enumerate(episode.steps):
+        now = step.latents
+        placed = before is not None and before.action in PLACING and before.valid
+        clean = before is None or not before.latents.mistake
+        yield (
+            number, episode.world_seed, t, step.action, step.widget, step.valid, step.phase,
+            now.position, now.position_fraction, now.progress, now.mistake, now.mistake_kind,
+            step.undo_next, NO_ACTION if before is None else before.action, placed,
+            placed and not now.mistake, placed and now.mistake and clean,
+        )  # fmt: skip
+        before = step
+
+
+def rows_asked(labels: pd.DataFrame, latent: Latent, negatives: str = "all") -> NDArray[np.bool_]:
+    """Which steps belong to the question: bool [step].
+
+    ``all``: every step (for ``mistake_kind``, every step with a mistake). ``matched``, for
+    ``mistake``: steps just after a placement that brought a mistake, against steps just
+    after a right placement with no mistake standing. Raises `InputError` for others.
+    """
+    if negatives not in latent.negatives:
+        known = ", ".join(latent.negatives)
+        raise InputError(f"latent '{latent.name}' has no negatives '{negatives}'; it has: {known}")
+    if negatives == "matched":
+        return (labels["previous_mistaken"] | labels["previous_right"]).to_numpy(bool)
+    if latent.name == "mistake_kind":
+        return labels["mistake"].to_numpy(bool)
+    return np.ones(len(labels), dtype=bool)
+
+
+def targets(labels: pd.DataFrame, latent: Latent) -> NDArray[np.generic]:
+    """What the probe should read at each step: bool, str or float64 [step]."""
+    dtype = {"binary": np.dtype(bool), "number": np.dtype(float)}.get(latent.kind)
+    column = labels[latent.name]
+    return column.to_numpy(dtype) if dtype else column.to_numpy().astype(str)
+
+
+def check_classes(values: NDArray[np.generic], latent: Latent) -> None:
+    """Raise `InputError` if there is nothing to tell apart."""
+    found = np.unique(values)
+    if len(values) == 0:
+        raise InputError(f"latent '{latent.name}': no step to probe; use more episodes")
+    if len(found) < 2:
+        only = "number" if latent.kind == "number" else "class"
+        raise InputError(
+            f"latent '{latent.name}' has one {only} only ('{found[0]}') in these episodes; "
+            "use more episodes, or another task or latent"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """The steps that a probe reads and what it should read there.
+
+    ``rows`` bool [step] marks them; ``truth``, ``groups`` and ``labels`` are theirs alone.
+    """
+
+    latent: Latent
+    negatives: str
+    rows: NDArray[np.bool_]
+    truth: NDArray[np.generic]
+    groups: Ints
+    labels: pd.DataFrame
+
+    def features(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """The rows asked about of values [step, dim]."""
+        return values[self.rows].astype(np.float32)
+
+
+def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:
+    """The question about a latent over a `label_table`; ``negatives`` default to the leading.
+
+    Raises `InputError` for unknown names, or if there is nothing to tell apart.
+    """
+    known = get_latent(latent)
+    negatives = known.negatives[0] if negatives is None else negatives
+    rows = rows_asked(labels, known, negatives)
+    chosen = labels[rows].reset_index(drop=True)
+    truth = targets(chosen, known)
+    check_classes(truth, known)
+    return Question(known, negatives, rows, truth, chosen["episode"].to_numpy(np.int64), chosen)

@@ -1,0 +1,117 @@
+"""Intervals: the one bootstrap over clusters that every number here uses, and Wilson's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bcprobe.results import Score
+
+#: Resamples behind an interval, unless said otherwise.
+RESAMPLES = 1000
+Z_95 = 1.959963984540054
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def draw_counts(count: int, resamples: int, rng: np.random.Generator) -> Floats:
+    """How often each of ``count`` units is drawn: float64 [resample, unit]."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+
+
+@lru_cache(maxsize=16)
+def paired_draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """`draw_counts` from a seed, read-only: equal arguments, equal draws.
+
+    Statistics computed on the same draws are paired, so that differences have intervals.
+    """
+    draws = draw_counts(count, resamples, np.random.default_rng(seed))
+    draws.flags.writeable = False
+    return draws
+
+
+def with_all(draws: Floats) -> Floats:
+    """The draws after a first row that counts every unit once: [1 + resample, unit]."""
+    return np.concatenate([np.ones((1, draws.shape[1])), draws])
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """``above / below``; nan where ``below`` is not positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(below > 0, above / below, np.nan)
+
+
+def interval(estimate: float, values: ArrayLike, n: int) -> Score:
+    """``estimate`` with the 2.5 % and 97.5 % quantiles of the resampled ``values``.
+
+    Values that are not finite are left out; with none left, or an estimate that is nan, the
+    interval is nan.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if math.isnan(estimate) or len(known) == 0:
+        return Score(estimate, math.nan, math.nan, n)
+    lower, upper = np.quantile(known, [0.025, 0.975])
+    return Score(estimate, float(lower), float(upper), n)
+
+
+def score_of(values: Floats, n: int) -> Score:
+    """The first value, with the interval of the others (see `with_all`)."""
+    return interval(float(values[0]), values[1:], n)
+
+
+def cluster_bootstrap(
+    groups: ArrayLike,
+    statistic: Callable[[Floats], float],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Score:
+    """``statistic(row_weights)`` with the percentile interval of a cluster bootstrap.
+
+    ``groups`` [row] names each row's cluster (the episode). ``statistic`` gets one weight
+    per row: how often the row's cluster was drawn. Resamples on which it is nan are left out. The
+    interval of a single cluster is nan: it says nothing about others.
+    """
+    _, code = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(code.max()) + 1 if len(code) else 0
+    if count == 0:
+        return Score(math.nan, math.nan, math.nan, 0)
+    estimate = float(statistic(np.ones(len(code))))
+    if count == 1:
+        return Score(estimate, math.nan, math.nan, count)
+    values = [statistic(draw[code]) for draw in paired_draws(count, resamples, seed)]
+    return interval(estimate, values, count)
+
+
+def mean_score(values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES) -> Score:
+    """Mean of ``values`` [row] with a cluster-bootstrap interval over ``groups``.
+
+    The ratio of resampled sums, so that long episodes keep their weight. The interval of a
+    single cluster is nan: it says nothing about others.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        return Score(math.nan, math.nan, math.nan, 0)
+    _, code = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(code, weights=values)
+    if len(sums) == 1:
+        return Score(float(values.mean()), math.nan, math.nan, len(values))
+    draws = paired_draws(len(sums), resamples)
+    means = (draws @ sums) / (draws @ np.bincount(code).astype(float))
+    return interval(float(values.mean()), means, len(values))
+
+
+def wilson(successes: int, n: int) -> Score:
+    """Share of successes with Wilson's interval (Wilson 1927)."""
+    if n == 0:
+        return Score(math.nan, math.nan, math.nan, 0)
+    share = successes / n
+    centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    spread = share * (1 - share) / n + Z_95**2 / (4 * n * n)
+    half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(spread)
+    return Score(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), n)

@@ -1,0 +1,1 @@
+"""What depends on what is inside: patch, steer, erase."""

@@ -1,0 +1,149 @@
+"""Probes across tasks: a direction that tasks share carries over, one of their own does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcprobe.activations.dataset import Activations
+from bcprobe.activations.pooling import combine, feature_table, make_pool
+from bcprobe.errors import InputError
+from bcprobe.probes import many_tasks, schemes
+from bcprobe.types import ALL
+
+from .conftest import labels_of
+
+SHARED, OWN = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
+NAMES = ("colored_dot_tracking", "neuron_tracking", "cell_lineage_tracking")
+WIDTH = 8
+
+
+def planted(number: int) -> Activations:
+    """A task whose mistakes stand along one direction for all, and along one of its own."""
+    rng = np.random.default_rng(number)
+    labels = labels_of(12, rng)
+    mistake = labels["mistake"].to_numpy(float)[:, None]
+    shared, own = np.eye(WIDTH)[0], np.eye(WIDTH)[number + 1]
+    noise = rng.normal(size=(2, len(labels), WIDTH))
+    values = {SHARED: noise[0] + 4 * mistake * shared, OWN: noise[1] + 4 * mistake * own}
+    untrained = {site: rng.normal(size=noise[0].shape) for site in values}
+    return Activations(
+        values,
+        labels,
+        untrained,
+        rng.normal(size=(len(labels), 3)),
+        {"checkpoint": "c", "episodes": str(number)},
+    )
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Activations]:
+    return {name: planted(number) for number, name in enumerate(NAMES)}
+
+
+@pytest.fixture(scope="module")
+def table(parts: dict[str, Activations]) -> pd.DataFrame:
+    rows = schemes.score_rows(parts, "mistake", [SHARED, OWN], SHARED)
+    rows = [*rows, *schemes.score_rows(parts, "mistake", [OWN], OWN)]
+    return schemes.table_of(rows, {SHARED: 1, OWN: 2})
+
+
+def mean_of(table: pd.DataFrame, scheme: str, site: str) -> float:
+    rows = table[(table["scheme"] == scheme) & (table["site"] == site)]
+    rows = rows[(rows["test_task"] == schemes.MEAN) & (rows["negatives"] == "matched")]
+    return float(rows["estimate"].iloc[0])
+
+
+def test_what_tasks_share_is_read_in_the_one_left_out(table: pd.DataFrame) -> None:
+    assert mean_of(table, "within", SHARED) > 0.95
+    assert mean_of(table, "left_out", SHARED) > 0.95
+    assert mean_of(table, "within", OWN) > 0.95
+    assert 0.35 < mean_of(table, "left_out", OWN) < 0.65
+    assert mean_of(table, "pooled", OWN) > 0.9
+
+
+def test_the_matrix_has_every_pair_of_different_tasks(table: pd.DataFrame) -> None:
+    cells = table[(table["scheme"] == "matrix") & (table["site"] == SHARED)]
+    pairs = set(zip(cells["train_task"], cells["test_task"], strict=True))
+    assert pairs == {(a, b) for a in NAMES for b in NAMES if a != b}
+    assert (cells["estimate"] > 0.9).all()
+    assert (cells["lower"] <= cells["estimate"]).all()
+
+
+def test_cosines_are_high_where_the_direction_is_shared(parts: dict[str, Activations]) -> None:
+    for site, low, high in ((SHARED, 0.8, 1.0), (OWN, -0.3, 0.4)):
+        rows = pd.DataFrame(schemes.cosine_rows(parts, "mistake", site, resamples=6))
+        between = rows[(rows["train_task"] != ALL) & (rows["test_task"] != ALL)]
+        assert len(between) == 3
+        assert between["estimate"].between(low, high).all()
+        assert (rows["lower"] <= rows["upper"]).all()
+
+
+def test_a_delayed_correction_tells_the_mistake_from_the_click() -> None:
+    made = planted(0)
+    made.labels["undo_next"] = made.labels["mistake"] & (made.labels["step"] % 2 == 0)
+    rows = pd.DataFrame(schemes.delayed_rows(combine({"a": made}), SHARED))
+    told = rows.set_index(["kind", "negatives"])["estimate"]
+    assert told["mistake", "knows the mistake"] > 0.9
+    assert 0.3 < told["mistake", "knows the click"] < 0.7
+
+
+def test_combined_episodes_keep_apart(parts: dict[str, Activations]) -> None:
+    together = combine(parts)
+    assert together.labels["episode"].nunique() == 12 * len(parts)
+    assert len(together) == sum(map(len, parts.values()))
+    table = feature_table(together, SHARED, "mistake")
+    assert set(table["task"]) == set(NAMES)
+    assert table["group"].nunique() == together.labels["episode"].nunique()
+    assert table["y"].dtype == bool
+    assert {"x0", f"x{WIDTH - 1}"} <= set(table)
+
+
+@pytest.fixture
+def found(
+    parts: dict[str, Activations], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> many_tasks.AcrossResult:
+    monkeypatch.setattr("bcprobe.activations.pooling.Pool.load", lambda self, progress: parts)
+    return many_tasks.run_across("mistake", checkpoint, NAMES, [SHARED, OWN], 12, progress=False)
+
+
+def test_a_whole_run_is_a_table_a_document_and_a_card(
+    found: many_tasks.AcrossResult, tmp_path: Path
+) -> None:
+    assert found.pooled.task == ALL
+    assert found.pooled.best.site in (SHARED, OWN)
+    plain = found.as_dict()
+    json.dumps(plain, allow_nan=False)
+    assert set(plain["schemes"]) >= {"within", "pooled", "left_out", "matrix", "cosine"}
+    assert set(plain["controls"]) == {
+        "shuffled", "selectivity", "untrained", "pixels", "previous_action",
+    }  # fmt: skip
+    summary = found.summary().set_index("task")
+    assert summary.loc[schemes.MEAN, "within"].estimate > 0.9
+    found.write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mistake_across.parquet", "mistake_across.json",
+        "card.json", "direction.safetensors", "README.md",
+    }  # fmt: skip
+
+
+def test_one_task_with_anything_to_tell_is_not_enough(
+    parts: dict[str, Activations], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank = planted(1)
+    blank.labels[["mistake", "previous_mistaken"]] = False
+    some = {NAMES[0]: parts[NAMES[0]], NAMES[1]: blank}
+    monkeypatch.setattr("bcprobe.activations.pooling.Pool.load", lambda self, progress: some)
+    with pytest.raises(InputError, match="1 of 2 tasks"):
+        many_tasks.run_across("mistake", checkpoint, NAMES[:2], [SHARED], 12, progress=False)
+
+
+def test_a_pool_is_named_by_all_it_holds(checkpoint: Path) -> None:
+    one, two = (make_pool(checkpoint, NAMES[:n], 5) for n in (1, 2))
+    assert one.key != two.key
+    assert two.episodes == 10
+    assert two.tasks == NAMES[:2]
