@@ -10,8 +10,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bcprobe.episodes.player import (
-    MISTAKE_COLOR,
-    PHASE_COLORS,
     about,
     draw_crosshair,
     draw_timeline,
@@ -20,6 +18,7 @@ from bcprobe.episodes.player import (
 )
 from bcprobe.episodes.record import replay
 from bcprobe.errors import InputError
+from bcprobe.palette import MISTAKE_COLOUR, PHASE_COLOURS
 from bcprobe.types import Episode
 
 #: Screens on a sheet, and their size in px.
@@ -37,10 +36,10 @@ def to_html(episode: Episode) -> str:
     """
     facts = f"{len(episode)} clicks · world {episode.world_seed} · {about(episode)}"
     title = f"<b>{html.escape(title_of(episode))}</b> · {html.escape(outcome_of(episode))}"
-    key = [(phase, color) for phase, color in PHASE_COLORS.items()]
+    key = [(phase, color) for phase, color in PHASE_COLOURS.items()]
     parts = [
         f'<span style="color:{color}">&#9632;</span> {name}'
-        for name, color in [*key, ("below: a mistake stands", MISTAKE_COLOR)]
+        for name, color in [*key, ("below: a mistake stands", MISTAKE_COLOUR)]
     ]
     text = f"<div>{title}<br>{html.escape(facts)}<br>{' &nbsp; '.join(parts)}</div>"
     try:

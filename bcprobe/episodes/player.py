@@ -19,18 +19,8 @@ from PIL import Image, ImageDraw
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.files import atomic_file
+from bcprobe.palette import CLICK_COLOUR, MISTAKE_COLOUR, PHASE_COLOURS
 from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode, Step
-
-#: Okabe-Ito colours, told apart with any colour vision.
-PHASE_COLORS = {
-    "explore": "#56b4e9",
-    "annotate": "#009e73",
-    "verify": "#f0c419",
-    "correct": "#d55e00",
-    "finish": "#cc79a7",
-}
-CLICK_COLOR = "#ffd84d"
-MISTAKE_COLOR = "#d55e00"
 
 #: Screens are stored without loss if they fit in this many bytes, else at the best of the
 #: qualities (WebP, 0-100) that does.
@@ -93,7 +83,7 @@ def _page_data(episode: Episode) -> dict[str, Any]:
         "foot": _foot(episode),
         "width": SCREEN_WIDTH,
         "height": SCREEN_HEIGHT,
-        "phases": [{"name": name, "color": PHASE_COLORS[name]} for name in PHASES],
+        "phases": [{"name": name, "color": PHASE_COLOURS[name]} for name in PHASES],
         "actions": list(ACTIONS),
         "images": _data_uris(screens),
         "steps": steps,
@@ -202,7 +192,7 @@ def _opening(episode: Episode) -> Image.Image:
 
 def draw_crosshair(draw: ImageDraw.ImageDraw, click: Click) -> None:
     """Draw a cross and ring around a click."""
-    for color, width in (("black", 4), (CLICK_COLOR, 2)):
+    for color, width in (("black", 4), (CLICK_COLOUR, 2)):
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start = (click.x + 5 * dx, click.y + 5 * dy)
             draw.line((start, (click.x + 13 * dx, click.y + 13 * dy)), fill=color, width=width)
@@ -220,9 +210,9 @@ def draw_timeline(episode: Episode) -> Image.Image:
     draw = ImageDraw.Draw(strip)
     for number, step in enumerate(episode.steps):
         left, right = _span(number, len(episode))
-        draw.rectangle((left, 2, right, 10), fill=PHASE_COLORS[step.phase])
+        draw.rectangle((left, 2, right, 10), fill=PHASE_COLOURS[step.phase])
         if step.latents.mistake:
-            draw.rectangle((left, 13, right, 15), fill=MISTAKE_COLOR)
+            draw.rectangle((left, 13, right, 15), fill=MISTAKE_COLOUR)
     return strip
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, TASKS, TEXT, in_style, new_figure
+from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
+from bcprobe.palette import COLOURS
 
 ALL, MEAN = "all", "mean"
 #: Scheme -> label, colour, marker.

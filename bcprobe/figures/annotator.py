@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, new_figure
+from bcprobe.figures.style import new_figure
+from bcprobe.palette import COLOURS
 
 #: Quantities shown, with the name and the factor they are shown with.
 QUANTITIES = {

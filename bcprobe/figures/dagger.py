@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, TASKS, new_figure
+from bcprobe.figures.style import TASKS, new_figure
+from bcprobe.palette import COLOURS
 
 #: Methods from top to bottom: name shown.
 METHODS = {

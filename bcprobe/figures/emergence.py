@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, new_figure
+from bcprobe.figures.style import new_figure
+from bcprobe.palette import COLOURS
 
 #: Skills: name in the table -> name shown, colour, line, marker.
 CURVES = {

@@ -15,17 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import generate, replay
-from bcprobe.figures.style import COLOURS, TASKS, TEXT, new_figure
+from bcprobe.figures.style import TASKS, TEXT, new_figure
+from bcprobe.palette import PHASE_COLOURS
 from bcprobe.types import Episode
 
 COLUMNS = ("task", "world_seed", "step", "of", "x", "y", "widget", "phase", "mistake")
-PHASE_COLOURS = {
-    "explore": "sky",
-    "annotate": "green",
-    "verify": "purple",
-    "correct": "vermillion",
-    "finish": "orange",
-}
 _PER_ROW = 5
 
 
@@ -87,7 +81,7 @@ def plot_strips(table: pd.DataFrame) -> Figure:
             _frame(axis, row, screen)
         line[0].set_ylabel(TASKS[task], fontsize=6.5)
     handles = [
-        axes[0, 0].plot([], [], "s", color=COLOURS[colour], label=phase)[0]
+        axes[0, 0].plot([], [], "s", color=colour, label=phase)[0]
         for phase, colour in PHASE_COLOURS.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
@@ -95,7 +89,7 @@ def plot_strips(table: pd.DataFrame) -> Figure:
 
 
 def _frame(axis: Axes, row: Any, screen: NDArray[np.uint8]) -> None:
-    colour = COLOURS[PHASE_COLOURS[row.phase]]
+    colour = PHASE_COLOURS[row.phase]
     axis.imshow(screen)
     axis.plot(row.x, row.y, "+", color="white", markersize=6, mew=2)
     axis.plot(row.x, row.y, "+", color=colour, markersize=5, mew=1)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, new_figure
+from bcprobe.figures.style import new_figure
+from bcprobe.palette import COLOURS
 
 KINDS = {
     "buttons": "buttons",

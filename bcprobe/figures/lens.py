@@ -10,7 +10,8 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from bcprobe.figures.gallery import screens_of
-from bcprobe.figures.style import COLOURS, TEXT, new_figure
+from bcprobe.figures.style import TEXT, new_figure
+from bcprobe.palette import COLOURS
 
 #: ``kind``: ``lens`` (probability of a square of the screen), ``p_undo`` (that of the Undo button),
 #: ``attention`` (weight of a patch), ``head``, ``mlp``, ``start``, ``biases`` and ``logit`` (of

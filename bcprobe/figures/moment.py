@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bcprobe.figures.gallery import PHASE_COLOURS
 from bcprobe.figures.lens import LENS, mark, overlay
-from bcprobe.figures.style import COLOURS, CYCLE, in_style, new_figure
+from bcprobe.figures.style import CYCLE, in_style, new_figure
+from bcprobe.palette import COLOURS, PHASE_COLOURS
 from bcprobe.types import Episode
 
 
@@ -58,7 +58,7 @@ def _timeline(
     low, high = axis.get_ylim() if readouts else (0.0, 1.0)
     floor = low - 0.12 * (high - low)
     for t, one in enumerate(episode.steps):
-        colour = COLOURS[PHASE_COLOURS[one.phase]]
+        colour = PHASE_COLOURS[one.phase]
         axis.broken_barh([(t - 0.5, 1)], (floor, 0.1 * (high - low)), color=colour, lw=0)
         if one.latents.mistake:
             axis.axvspan(t - 0.5, t + 0.5, color=COLOURS["grey"], alpha=0.25, lw=0)

@@ -13,8 +13,9 @@ from matplotlib.patches import ConnectionPatch, FancyBboxPatch, Rectangle
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import generate, open_world
-from bcprobe.figures.gallery import PHASE_COLOURS, screens_of
-from bcprobe.figures.style import COLOURS, TASKS, TEXT, new_figure
+from bcprobe.figures.gallery import screens_of
+from bcprobe.figures.style import TASKS, TEXT, new_figure
+from bcprobe.palette import COLOURS, PHASE_COLOURS
 from bcprobe.types import Episode
 
 #: Title and line below of each stage.
@@ -106,7 +107,7 @@ def _clicks(axis: Axes, episode: Episode) -> None:
     per_line = -(-len(episode) // 6)
     for t, one in enumerate(episode.steps):
         column, line = t % per_line, t // per_line
-        colour = COLOURS[PHASE_COLOURS[one.phase]]
+        colour = PHASE_COLOURS[one.phase]
         width = 0.9 / per_line
         place = (0.05 + column * width, 0.83 - 0.15 * line)
         axis.add_patch(Rectangle(place, 0.75 * width, 0.11, color=colour, lw=0))

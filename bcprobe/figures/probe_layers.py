@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.style import COLOURS, in_style, new_figure
+from bcprobe.figures.style import in_style, new_figure
+from bcprobe.palette import COLOURS
 
 AXIS = {"auc": "ROC AUC", "balanced_accuracy": "balanced accuracy", "r2": "$R^2$"}
 PROBES = {

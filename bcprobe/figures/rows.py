@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bcprobe.figures.style import COLOURS, TASKS
+from bcprobe.figures.style import TASKS
+from bcprobe.palette import COLOURS
 
 #: Name shown of all tasks together.
 TOGETHER = {"all": "all tasks"}

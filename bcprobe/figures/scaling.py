@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bcprobe.figures.curves import band, points
-from bcprobe.figures.style import COLOURS, new_figure
+from bcprobe.figures.style import new_figure
+from bcprobe.palette import COLOURS
 
 #: Decisions and places: name shown, colour, marker.
 KINDS = {

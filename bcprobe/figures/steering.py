@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
-from bcprobe.figures.style import COLOURS, TASKS, in_style, new_figure
+from bcprobe.figures.style import TASKS, in_style, new_figure
+from bcprobe.palette import COLOURS
 
 ALL = "all"
 STARTS = {"right": "after a right placement", "wrong": "after a mistake"}

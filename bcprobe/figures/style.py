@@ -1,7 +1,4 @@
-"""How every figure looks: size, type, colours, the order and names of tasks.
-
-Colours are Okabe and Ito's, told apart by people with any kind of colour vision.
-"""
+"""How every figure looks: size, type, the order and names of tasks."""
 
 from __future__ import annotations
 
@@ -15,23 +12,13 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 from bcprobe.files import atomic_file
+from bcprobe.palette import COLOURS
 
 #: Width of one column and of the whole text, inches.
 COLUMN, TEXT = 3.25, 6.75
 FONT, SMALL_FONT = 8, 7
 PNG_DPI = 300
 
-COLOURS = {
-    "blue": "#0072B2",
-    "vermillion": "#D55E00",
-    "green": "#009E73",
-    "purple": "#CC79A7",
-    "orange": "#E69F00",
-    "sky": "#56B4E9",
-    "yellow": "#F0E442",
-    "black": "#000000",
-    "grey": "#767676",
-}
 #: Colours for series without a name of their own, in this order.
 CYCLE = tuple(COLOURS[name] for name in list(COLOURS)[:6])
 

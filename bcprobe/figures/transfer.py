@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bcprobe.figures.curves import band, short_sites
-from bcprobe.figures.style import COLOURS, new_figure
+from bcprobe.figures.style import new_figure
+from bcprobe.palette import COLOURS
 
 #: How a network began: name shown, colour, marker.
 STARTS = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+from bcprobe.palette import COLOURS
+
 if TYPE_CHECKING:
     from bcprobe.probes.result import ProbeResult
 
@@ -38,7 +40,7 @@ def _bar(row: Any, low: float, high: float, chance: float) -> str:
     span = max(high - low, 1e-9)
     values = (row.lower, row.upper, row.estimate, chance)
     left, right, at, by = (4 + (WIDTH - 8) * (value - low) / span for value in values)
-    colour, y = ("#0072B2" if row.kind == "probe" else "#767676"), HEIGHT // 2
+    colour, y = COLOURS["blue" if row.kind == "probe" else "grey"], HEIGHT // 2
     shapes = [
         f'<line x1="{by:.1f}" x2="{by:.1f}" y1="0" y2="{HEIGHT}" stroke="#999" '
         'stroke-dasharray="2"/>',
