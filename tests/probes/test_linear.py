@@ -124,7 +124,7 @@ def test_bad_questions_are_told_in_one_line(
     table = make_labels(episodes, np.random.default_rng(0)) if episodes else None
     table = make_labels(1, np.random.default_rng(0))[:0] if table is None else table
     with pytest.raises(InputError) as caught:
-        ask(table, latent).read(np.ones((len(table), 2), dtype=np.float32))
+        read_question(ask(table, latent), np.ones((len(table), 2), dtype=np.float32))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -141,4 +141,4 @@ def test_a_fold_of_one_class_is_told(make_labels: Callable[..., pd.DataFrame]) -
     labels["undo_next"] = (labels["episode"] == 2) & labels["undo_next"]
     labels.loc[labels["episode"] == 2, "undo_next"] |= labels["step"] == 1
     with pytest.raises(InputError, match="one class only"):
-        ask(labels, "undo_next").read(np.ones((len(labels), 2), dtype=np.float32))
+        read_question(ask(labels, "undo_next"), np.ones((len(labels), 2), dtype=np.float32))
