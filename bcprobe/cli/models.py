@@ -138,20 +138,20 @@ def evaluate(
 
 
 def checkpoints(json_: Json = False, seed: Seed = 0) -> None:
-    """List the checkpoints at hand and their saved steps."""
-    from bcprobe.model.registry import checkpoint_folder, list_checkpoints, list_steps, read_card
+    """List the checkpoints that are there and their saved steps."""
+    from bcprobe.model.registry import list_checkpoints, list_steps, read_card
 
-    folder = checkpoint_folder()
     found = [
         {
             "name": name,
-            "head": read_card(folder / name)["model"]["head"],
-            "frames": read_card(folder / name)["metadata"].get("frames"),
-            "steps": list_steps(folder / name),
+            "folder": str(folder),
+            "head": read_card(folder)["model"]["head"],
+            "frames": read_card(folder)["metadata"].get("frames"),
+            "steps": list_steps(folder),
         }
-        for name in list_checkpoints()
+        for name, folder in list_checkpoints().items()
     ]
     if json_:
-        return print_json({"folder": str(folder), "checkpoints": found})
+        return print_json({"checkpoints": found})
     rows = [[c["name"], c["head"], c["frames"], " ".join(map(str, c["steps"]))] for c in found]
     print_table(["checkpoint", "head", "frames", "saved steps (NAME@FRAMES)"], rows)

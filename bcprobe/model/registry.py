@@ -21,20 +21,27 @@ CONFIG = "config.json"
 STEPS = "steps"
 
 
-def checkpoint_folder() -> Path:
-    """Folder of named checkpoints: ``$BCPROBE_CHECKPOINTS``, ``./checkpoints``, or the
-    repository's."""
+#: What the wheel carries lies in the package; in a clone of the repository beside it.
+_SHIPPED = (Path(__file__).parents[1] / "checkpoints", Path(__file__).parents[2] / "checkpoints")
+
+
+def checkpoint_folders() -> list[Path]:
+    """Folders of named checkpoints that exist, in the order in which they are searched.
+
+    ``$BCPROBE_CHECKPOINTS``, ``./checkpoints``, and those that are shipped.
+    """
     named = os.environ.get("BCPROBE_CHECKPOINTS")
-    if named:
-        return Path(named)
-    here = Path("checkpoints")
-    return here if here.is_dir() else Path(__file__).parents[2] / "checkpoints"
+    folders: dict[Path, Path] = {}
+    for path in (*([Path(named)] if named else []), Path("checkpoints"), *_SHIPPED):
+        if path.is_dir():
+            folders.setdefault(path.resolve(), path)
+    return list(folders.values())
 
 
-def list_checkpoints() -> list[str]:
-    """Names of the checkpoints at hand, sorted."""
-    folder = checkpoint_folder()
-    return sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+def list_checkpoints() -> dict[str, Path]:
+    """Folder of each named checkpoint, sorted by name; what is found first hides the rest."""
+    found = [path.parent for folder in checkpoint_folders() for path in folder.glob(f"*/{CONFIG}")]
+    return dict(sorted({path.name: path for path in reversed(found)}.items()))
 
 
 def list_steps(folder: Path | str) -> list[int]:
@@ -56,11 +63,14 @@ def _own_frames(folder: Path) -> set[int]:
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """Folder of a checkpoint by name, path, hub id (``owner/name``), or ``NAME@FRAMES``.
+    """Folder of a checkpoint by path, name, hub id (``owner/name``), or any ``@FRAMES`` of it.
 
-    Raises `InputError` with the nearest name, or the saved steps there are.
+    An existing folder wins over a name, a name over the hub. Raises `InputError` with the
+    nearest name and where it was looked for, or the saved steps there are.
     """
-    base, _, step = str(name).partition("@")
+    if (Path(name) / CONFIG).is_file():
+        return Path(name)
+    base, _, step = str(name).rpartition("@") if "@" in str(name) else (str(name), "", "")
     folder = _find_base(base)
     found = folder / STEPS / step if step else folder
     if not found.is_dir() and step in map(str, _own_frames(folder)):
@@ -72,16 +82,25 @@ def find_checkpoint(name: str | Path) -> Path:
     return found
 
 
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() or (folder / STEPS).is_dir()
+
+
 def _find_base(name: str) -> Path:
-    for folder in (checkpoint_folder() / name, Path(name)):
-        if (folder / CONFIG).is_file() or (folder / STEPS).is_dir():
+    shelves = checkpoint_folders()
+    for folder in (Path(name), *(shelf / name for shelf in shelves)):
+        if _is_checkpoint(folder):
             return folder
     if Path(name).is_dir():
         raise InputError(f"folder '{name}' holds no checkpoint: it has no {CONFIG}")
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return _from_hub(name)
-    check_name("checkpoint", name, list_checkpoints())
-    raise InputError(f"unknown checkpoint '{name}'")
+    searched = ", ".join(f"'{shelf}'" for shelf in shelves) or "no folder of checkpoints"
+    try:
+        check_name("checkpoint", name, list_checkpoints())
+    except InputError as error:
+        raise InputError(f"{error} (searched: {searched})") from None
+    raise InputError(f"unknown checkpoint '{name}' (searched: {searched})")
 
 
 def _from_hub(name: str) -> Path:

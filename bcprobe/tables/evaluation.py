@@ -37,8 +37,8 @@ def annotator() -> pd.DataFrame:
 
 
 def emergence() -> pd.DataFrame:
-    """Accuracy of each skill at every saved step of the nine-task series and both heads."""
-    names = (NINE_TASK_SERIES, POINTER, INDEPENDENT)
+    """Accuracy of each skill at every saved step of the nine-task and the one-task series."""
+    names = (NINE_TASK_SERIES, POINTER)
     return pd.concat([series(name) for name in names], ignore_index=True)
 
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcprobe.errors import InputError
+from bcprobe.experiments import get_experiment
 from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
 from bcprobe.model.registry import (
     checkpoint_hash,
@@ -221,7 +223,9 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
 
 def test_an_unknown_name_is_told_with_the_nearest(saved: Path) -> None:
-    assert refusal("dot") == "unknown checkpoint 'dot'; did you mean 'dots'?"
+    line = refusal("dot")
+    assert line.startswith("unknown checkpoint 'dot'; did you mean 'dots'? (searched: ")
+    assert f"'{saved.parent}'" in line
 
 
 def test_a_folder_without_a_checkpoint_is_told(shelf: Path) -> None:
@@ -250,11 +254,41 @@ def test_listing_needs_no_torch(saved: Path, shelf: Path) -> None:
     (shelf / "notes").mkdir()
     code = (
         "import sys; from bcprobe.model.registry import list_checkpoints\n"
-        "print(list_checkpoints(), 'torch' in sys.modules)"
+        "print('dots' in list_checkpoints(), 'torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "['dots'] False"
-    assert list_checkpoints() == ["dots"]
+    assert found.stdout.strip() == "True False"
+    assert "notes" not in list_checkpoints()
+
+
+def test_shipped_checkpoints_are_found_from_any_folder(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shelf / "checkpoints").mkdir()
+    monkeypatch.chdir(shelf)
+    assert (find_checkpoint("nine-nano-longer") / "config.json").is_file()
+    assert "nine-nano-longer" in list_checkpoints()
+
+
+def test_an_existing_folder_wins_over_a_name_a_step_and_the_hub(
+    model: ClickTransformer, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shelf)
+    for name in ("nine-nano-longer", "mine@64", "owner/name"):
+        folder = save_checkpoint(model, Path("here") / name)
+        monkeypatch.chdir(shelf / "here")
+        assert find_checkpoint(name).resolve() == (shelf / folder).resolve()
+        monkeypatch.chdir(shelf)
+
+
+def test_every_saved_step_of_the_shipped_series_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BCPROBE_CHECKPOINTS")
+    steps = list_steps(find_checkpoint("nine-small"))
+    assert steps == [131072, 262144, 524288, 1048576, 2097152, 5143552]
+    assert load_checkpoint("nine-small@131072").metadata["frames"] == 131072
+    experiment = get_experiment("nine-small")
+    known = read_card(find_checkpoint("nine-small"))["metadata"]["experiment"]
+    assert json.loads(json.dumps(asdict(experiment))) == known
 
 
 def test_a_loaded_model_is_frozen_until_asked(saved: Path) -> None:
