@@ -25,8 +25,8 @@ from report import add_outputs, give
 from bcprobe.gui.compositor_torch import Painter, builds_triton
 from bcprobe.gui.packing import pack
 from bcprobe.tasks import TASKS
-from bcprobe.training.batch import Tape, frame_buffer, screens_of
-from bcprobe.training.shards import DataConfig, make_group
+from bcprobe.training.batch import PackedSequence, frame_buffer, screens_of
+from bcprobe.training.shards import DataConfig, make_shard
 
 FLOOR = 1_000_000
 
@@ -57,14 +57,14 @@ def painters(device: torch.device) -> tuple[Painter, ...]:
 def measure(task: str, device: torch.device, frames: int, rounds: int) -> dict[str, float]:
     """Rates of a task: frames of each compositor, plans of the default one, new display lists."""
     start = time.process_time()
-    recordings = list(make_group(DataConfig((task,), ("original", "retro"), episodes=4), 0))
+    recordings = list(make_shard(DataConfig((task,), ("original", "retro"), episodes=4), 0))
     made = time.process_time() - start
-    tape, cpu = Tape(recordings), torch.device("cpu")
-    total = int(tape.starts[-1])
+    sequence, cpu = PackedSequence(recordings), torch.device("cpu")
+    total = int(sequence.starts[-1])
     index = np.random.default_rng(0).integers(total, size=frames)
     few = index[None, : min(64, frames)]
     plain, out = frame_buffer(1, few.size), frame_buffer(1, frames, device=device)[0]
-    found = {"numpy": rate(lambda: tape.compose(few, plain), few.size, rounds, cpu)}
+    found = {"numpy": rate(lambda: sequence.compose(few, plain), few.size, rounds, cpu)}
     for painter in painters(device):
         screens = screens_of(recordings, device, painter=painter)
         composed = partial(screens.compose, screens.plan(index), out)

@@ -1,7 +1,7 @@
-"""What worker processes make: frames of display lists and lessons a second, ready for a device.
+"""What worker processes make: frames of display lists and targets a second, ready for a device.
 
-Groups of all nine tasks are taken as fast as they come, as the trainer takes them, and nothing is
-composed. The ratio is to the same groups made in one process without sending them.
+Shards of all nine tasks are taken as fast as they come, as the trainer takes them, and nothing is
+composed. The ratio is to the same shards made in one process without sending them.
 
     python benchmarks/stream.py --workers 1 2 --out benchmarks/stream.md
 """
@@ -18,40 +18,40 @@ from report import add_outputs, give
 
 from bcprobe.experiments import nine_small
 from bcprobe.training.config import Experiment
-from bcprobe.training.shards import make_group, pack_group
+from bcprobe.training.shards import make_shard, pack_displays
 from bcprobe.training.stream import _Pool
-from bcprobe.training.targets import teach
-from bcprobe.training.worker import Group, Order
+from bcprobe.training.targets import make_targets
+from bcprobe.training.worker import Request, Shard
 
 #: Promised frames per second, by the number of cores.
 FLOORS = {16: 40_000, 2: 4_000}
 
 
-def make(plan: Experiment, number: int) -> Group:
-    """A group as a worker makes it."""
-    recordings = list(make_group(plan.data, number))
-    lessons = teach(recordings, plan.weights, plan.model.cell)
-    return Group(recordings, lessons, pack_group(recordings))
+def make(plan: Experiment, number: int) -> Shard:
+    """A shard as a worker makes it."""
+    recordings = list(make_shard(plan.data, number))
+    targets = make_targets(recordings, plan.weights, plan.model.cell)
+    return Shard(recordings, targets, pack_displays(recordings))
 
 
-def frames_of(group: Group) -> int:
-    return sum(map(len, group.recordings))
+def frames_of(shard: Shard) -> int:
+    return sum(map(len, shard.recordings))
 
 
-def here(plan: Experiment, groups: int) -> float:
-    """Frames per second of this process, after a group that is not counted."""
+def here(plan: Experiment, shards: int) -> float:
+    """Frames per second of this process, after a shard that is not counted."""
     make(plan, 0)
     began = time.process_time()
-    made = sum(frames_of(make(plan, number)) for number in range(1, groups + 1))
+    made = sum(frames_of(make(plan, number)) for number in range(1, shards + 1))
     return made / (time.process_time() - began)
 
 
-def by_workers(plan: Experiment, workers: int, groups: int) -> float:
-    """Frames per second of so many workers, by the clock, after each one's first group."""
-    pool = _Pool(plan.data, workers, 0, Order(plan.weights, plan.model.cell, packs=True))
+def by_workers(plan: Experiment, workers: int, shards: int) -> float:
+    """Frames per second of so many workers, by the clock, after each one's first shard."""
+    pool = _Pool(plan.data, workers, 0, Request(plan.weights, plan.model.cell, packs=True))
     try:
         times, made = [], []
-        for number in range(workers * (groups + 1)):
+        for number in range(workers * (shards + 1)):
             while not pool.ready(number):
                 pass
             made.append(frames_of(pool.take(number)))
@@ -63,9 +63,9 @@ def by_workers(plan: Experiment, workers: int, groups: int) -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     plan = nine_small()
-    alone = here(plan, options.groups)
-    rates = {n: by_workers(plan, n, options.groups) for n in options.workers}
-    return {"alone": alone, "workers": rates, "groups": options.groups}
+    alone = here(plan, options.shards)
+    rates = {n: by_workers(plan, n, options.shards) for n in options.workers}
+    return {"alone": alone, "workers": rates, "shards": options.shards}
 
 
 def as_markdown(found: dict[str, Any], command: str) -> str:
@@ -74,7 +74,7 @@ def as_markdown(found: dict[str, Any], command: str) -> str:
         "",
         f"`{command}`",
         "",
-        f"Nine tasks, {found['groups']} groups of {nine_small().data.episodes} episodes a worker; "
+        f"Nine tasks, {found['shards']} shards of {nine_small().data.episodes} episodes a worker; "
         f"one process without sending them: {found['alone']:,.0f} frames/s of its own time. "
         + "; ".join(f"promised from {n} cores: {rate:,}" for n, rate in FLOORS.items())
         + " frames/s.",
@@ -90,7 +90,7 @@ def as_markdown(found: dict[str, Any], command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--groups", type=int, default=3, help="of each worker, counted")
+    parser.add_argument("--shards", type=int, default=3, help="of each worker, counted")
     add_outputs(parser)
     options = parser.parse_args()
     found = measure(options)

@@ -14,8 +14,8 @@ from torch import Tensor
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Painter, Screens
 from bcprobe.gui.packing import Packed
-from bcprobe.training.shards import Recording, pack_group
-from bcprobe.training.targets import Lessons, Sums
+from bcprobe.training.shards import Recording, pack_displays
+from bcprobe.training.targets import Sums, Targets
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
 
@@ -59,17 +59,17 @@ def frame_buffer(rows: int, row_length: int, device: torch.device | str = "cpu")
     return torch.zeros(shape, dtype=torch.uint8, device=device)
 
 
-class Tape:
+class PackedSequence:
     """Recordings laid end to end, from which batches are filled.
 
-    ``lessons`` are those of all recordings (default: their clicks, all counting alike);
+    ``targets`` are those of all recordings (default: their clicks, all counting alike);
     ``packed`` the display lists of all, where those have none of their own.
     """
 
     def __init__(
         self,
         recordings: Sequence[Recording],
-        lessons: Lessons | None = None,
+        targets: Targets | None = None,
         packed: Packed | None = None,
     ) -> None:
         self.recordings, self.packed = recordings, packed
@@ -79,11 +79,11 @@ class Tape:
         self.clicks = np.concatenate([made.clicks for made in recordings])
         self.actions = np.concatenate([made.actions for made in recordings])
         self.right = np.concatenate([made.right for made in recordings])
-        self.lessons = lessons or Lessons(np.ones(len(self.clicks), dtype=np.float32))
+        self.targets = targets or Targets(np.ones(len(self.clicks), dtype=np.float32))
         self._sums: tuple[DeviceSums, DeviceSums] | None = None
 
     def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which recording each frame of the tape belongs to, in the shape of ``index``."""
+        """Which recording each frame of the sequence belongs to, in the shape of ``index``."""
         found: NDArray[np.int64] = np.searchsorted(self.starts, index, side="right") - 1
         return found
 
@@ -94,7 +94,7 @@ class Tape:
         valid: NDArray[np.bool_] | None = None,
         share: slice = slice(None),
     ) -> Batch:
-        """Batch of the frames ``index`` [row, frame] of the tape, on the device of ``buffer``.
+        """Batch of the frames ``index`` [row, frame] of the sequence, on the device of ``buffer``.
 
         The rows ``share`` are composed into it: by NumPy on the CPU, by torch or Triton elsewhere.
         """
@@ -112,7 +112,7 @@ class Tape:
             actions=torch.from_numpy(self.actions[index]),
             right=torch.from_numpy(self.right[index]),
             valid=torch.from_numpy(np.ones(index.shape, bool) if valid is None else valid),
-            weight=torch.from_numpy(self.lessons.weight[index]),
+            weight=torch.from_numpy(self.targets.weight[index]),
             across=across,
             down=down,
         ).to(buffer.device)
@@ -120,11 +120,11 @@ class Tape:
     def sums(
         self, index: NDArray[np.int64], device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
-        """``across`` and ``down`` of `Batch` for frames [row, frame] of the tape.
+        """``across`` and ``down`` of `Batch` for frames [row, frame] of the sequence.
 
         By NumPy on the CPU: torch's threads are the training step's there.
         """
-        across, down = self.lessons.across, self.lessons.down
+        across, down = self.targets.across, self.targets.down
         if across is None or down is None:
             return None, None
         if device.type == "cpu":
@@ -134,7 +134,7 @@ class Tape:
         return self._sums[0].dense(index), self._sums[1].dense(index)
 
     def compose(self, index: NDArray[np.int64], buffer: Tensor) -> None:
-        """Compose frames of the tape into a buffer on the CPU, one by one."""
+        """Compose frames of the sequence into a buffer on the CPU, one by one."""
         pixels, segments = buffer.numpy(), self.segments(index)
         for place in np.ndindex(*index.shape):
             segment = int(segments[place])
@@ -143,7 +143,7 @@ class Tape:
             compose(made.displays[frame], made.images, pixels[place])
 
     def compose_by_torch(self, index: NDArray[np.int64], buffer: Tensor) -> None:
-        """Compose frames of the tape into a buffer on any device, all at once."""
+        """Compose frames of the sequence into a buffer on any device, all at once."""
         if self._screens is None or self._screens.device != buffer.device:
             self._screens = screens_of(self.recordings, buffer.device, self.packed)
         self._screens.compose(self._screens.plan(index.ravel()), buffer.flatten(0, 1))
@@ -190,9 +190,9 @@ def screens_of(
 ) -> Screens:
     """The recordings' frames, numbered from the first to the last; worlds are sent once.
 
-    ``packed`` is what `pack_group` makes of the recordings, if that was done already;
+    ``packed`` is what `pack_displays` makes of the recordings, if that was done already;
     ``painter`` as `bcprobe.gui.compositor_torch.Screens` takes it.
     """
     stacks = {id(made.images): made.images for made in recordings}
     images = [torch.from_numpy(stack).to(device) for stack in stacks.values()]
-    return Screens(packed or pack_group(recordings), torch.cat(images), painter)
+    return Screens(packed or pack_displays(recordings), torch.cat(images), painter)

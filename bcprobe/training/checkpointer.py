@@ -18,7 +18,7 @@ from bcprobe.training.validation import Validation
 WINDOW = 100
 
 
-class Keeper:
+class Checkpointer:
     """Validates and saves a run when it is due; does nothing but in the main process.
 
     ``seconds`` is the time between two saves of the state for resuming.
@@ -32,7 +32,7 @@ class Keeper:
         self.validation = Validation(run.experiment) if self.main else None
         self.saved_at = time.monotonic()
 
-    def look(self) -> None:
+    def after_step(self) -> None:
         """Do what is due at the run's present step."""
         if not self.main:
             return

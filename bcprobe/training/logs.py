@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bcprobe.errors import InputError, check_name
-from bcprobe.training.metrics import Table
+from bcprobe.training.run import Table
 
 LOGS = ("none", "tensorboard", "wandb")
 

@@ -14,16 +14,15 @@ from typing import Any
 import torch
 
 from bcprobe.errors import InputError
-from bcprobe.training.checkpointer import Keeper, write_checkpoint
+from bcprobe.machine import keep_freed_memory
+from bcprobe.progress import Progress
+from bcprobe.training.checkpointer import Checkpointer, write_checkpoint
 from bcprobe.training.config import Experiment
 from bcprobe.training.logs import Follower, check_log, open_log
-from bcprobe.training.memory import keep_freed_memory
-from bcprobe.training.precision import pick_precision
 from bcprobe.training.processes import Processes, join_processes
-from bcprobe.training.progress import Progress
 from bcprobe.training.run import Run, starting_weights
 from bcprobe.training.saving import claim_folder, load_state
-from bcprobe.training.step import check_parts
+from bcprobe.training.step import check_parts, pick_precision
 from bcprobe.training.stream import Stream, StreamError
 
 
@@ -48,7 +47,7 @@ def train(
     torch's number on the CPU (None: what it is, or what the run began with; others add floats
     up in another order). ``save_seconds`` is the time between two saved states.
     ``accumulation`` is the number of parts in which a step's rows are worked through (None: 1,
-    or what the run began with). ``precision`` is one of `bcprobe.training.precision.PRECISIONS`
+    or what the run began with). ``precision`` is one of `bcprobe.training.step.PRECISIONS`
     (auto: what the run began with, or what is fastest here). ``log`` is one of
     `bcprobe.training.logs.LOGS`.
 
@@ -79,11 +78,11 @@ def train(
     sends = open_log(log if processes.main else "none", folder, experiment.name)
     with (
         closing(sends),
-        Progress(run, shown=progress and processes.main) as bar,
+        Progress(run.experiment.frames, shown=progress and processes.main) as bar,
         _interruption() as interrupted,
     ):
         follower = Follower(sends, {"train": run.training, "validation": run.validation})
-        _loop(run, Keeper(run, folder, save_seconds), bar, follower, workers, interrupted)
+        _loop(run, Checkpointer(run, folder, save_seconds), bar, follower, workers, interrupted)
     processes.main_first(lambda: write_checkpoint(run, folder))
     return folder
 
@@ -131,7 +130,7 @@ def _open_run(
 
 def _loop(
     run: Run,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     bar: Progress,
     follower: Follower,
     workers: int,
@@ -147,19 +146,19 @@ def _loop(
         "cell": run.experiment.model.cell,
     }
     with Stream(data, rows, length, **options) as stream:
-        keeper.look()
+        checkpointer.after_step()
         while not run.finished:
-            _learn(run, stream, keeper)
-            keeper.look()
-            bar.show()
+            _learn(run, stream, checkpointer)
+            checkpointer.after_step()
+            bar.at(run.frames, run.summary())
             follower.look()
             if run.processes.highest(interrupted.is_set()):
-                keeper.save()
+                checkpointer.save()
                 raise KeyboardInterrupt
-    keeper.save()
+    checkpointer.save()
 
 
-def _learn(run: Run, stream: Stream, keeper: Keeper) -> None:
+def _learn(run: Run, stream: Stream, checkpointer: Checkpointer) -> None:
     """Take a batch and learn from it; if a process has none, all save before saying so."""
     waited, failure = stream.waited, None
     try:
@@ -167,7 +166,7 @@ def _learn(run: Run, stream: Stream, keeper: Keeper) -> None:
     except StreamError as error:
         failure = error
     if run.processes.highest(failure is not None):
-        keeper.save()
+        checkpointer.save()
         raise failure or StreamError("a data worker of another process died")
     run.learn(batch, after, stream.waited - waited)
 

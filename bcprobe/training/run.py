@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bcprobe.errors import InputError
@@ -13,7 +17,6 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
-from bcprobe.training.metrics import TRAINING_COLUMNS, Table, nll_by_action
 from bcprobe.training.optim import make_optimizers, schedule, set_rate
 from bcprobe.training.processes import Processes
 from bcprobe.training.saving import SavedState, optimizer_tensors, restore_optimizers
@@ -24,6 +27,50 @@ from bcprobe.types import ACTIONS
 
 #: Steps between looks at measurements that lie on a GPU.
 NOTE_EVERY = 16
+#: Steps that a shown loss and speed are averaged over.
+SHOWN_STEPS = 50
+
+#: Columns of ``training.parquet``: NLL in nats per click, ``seconds`` of training so far,
+#: ``data_wait`` the share (0-1) of the step's time spent waiting for data. A kind of action
+#: that the batch lacks has nan.
+TRAINING_COLUMNS = (
+    "step", "frames", "seconds", "loss", "lr", "grad_norm", "frames_per_second", "data_wait",
+    *(f"nll_{action}" for action in ACTIONS),
+)  # fmt: skip
+
+
+class Table:
+    """Rows of numbers under named columns, growing at the end."""
+
+    def __init__(
+        self, columns: Sequence[str], rows: NDArray[np.float64] | Sequence[Sequence[float]] = ()
+    ) -> None:
+        self.columns = tuple(columns)
+        self.rows = [[float(value) for value in row] for row in rows]
+
+    def append(self, values: dict[str, float]) -> None:
+        """Add a row; columns without a value get nan."""
+        self.rows.append([float(values.get(name, math.nan)) for name in self.columns])
+
+    def array(self) -> NDArray[np.float64]:
+        """All rows: float64 [row, column]."""
+        return np.array(self.rows, dtype=np.float64).reshape(-1, len(self.columns))
+
+    def frame(self) -> pd.DataFrame:
+        """The table for pandas; columns that only hold whole numbers are int64."""
+        table = pd.DataFrame(self.array(), columns=list(self.columns))
+        counts = [name for name in ("step", "frames") if name in table]
+        return table.astype(dict.fromkeys(counts, "int64"))
+
+
+def nll_by_action(nll: Tensor, batch: Batch) -> Tensor:
+    """Mean NLL of the valid frames, then of each kind of action: float [1 + action]."""
+    weight = batch.valid.to(nll.device, nll.dtype).flatten()
+    kinds = batch.actions.to(nll.device).flatten().long()
+    size = len(ACTIONS)
+    sums = torch.zeros(size, device=nll.device).index_add(0, kinds, nll.flatten().float() * weight)
+    counts = torch.zeros(size, device=nll.device).index_add(0, kinds, weight.float())
+    return torch.cat([(sums.sum() / counts.sum())[None], sums / counts])
 
 
 class DivergedError(InputError):
@@ -41,7 +88,7 @@ class MemoryFullError(InputError):
 def starting_weights(experiment: Experiment) -> dict[str, Tensor]:
     """Weights of the checkpoint that an experiment starts from; none if it starts from nothing.
 
-    Raises `InputError` if the checkpoint is not at hand or has another shape.
+    Raises `InputError` if the checkpoint is not available or has another shape.
     """
     if not experiment.start_from:
         return {}
@@ -142,7 +189,7 @@ class Run:
         total, own = weight.sum() / self.processes.count, self.processes.rows(len(weight))
         found: list[Tensor] = []
         for part in parts(batch, own, self.accumulation, self.device):
-            with self.forward.alone(len(found) + 1 < self.accumulation):
+            with self.forward.local(len(found) + 1 < self.accumulation):
                 nll = self.forward(part)
                 rows = weight[own].split(len(nll))[len(found)]
                 ((nll * rows).sum() / total).backward()
@@ -162,6 +209,18 @@ class Run:
             row |= {"loss": loss, "grad_norm": norm}
             row |= {f"nll_{a}": value for a, value in zip(ACTIONS, by_action, strict=True)}
             self.training.append(row)
+
+    def summary(self) -> str:
+        """Frames, loss and speed in one line, for the progress bar."""
+        rows, columns = self.training.rows[-SHOWN_STEPS:], self.training.columns
+        loss, speed, wait = (
+            sum(row[columns.index(name)] for row in rows) / max(1, len(rows))
+            for name in ("loss", "frames_per_second", "data_wait")
+        )
+        return (
+            f"{self.frames:,}/{self.experiment.frames:,} frames  loss {loss:.3f}  "
+            f"{speed:.0f} frames/s  data wait {wait:.1%}"
+        )
 
     def state(self) -> SavedState:
         """Everything needed to go on, after `note`."""

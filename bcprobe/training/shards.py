@@ -1,4 +1,4 @@
-"""Groups of episodes: the unit in which training data is made, a pure function of a number."""
+"""Shards of episodes: the unit in which training data is made, a pure function of a number."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ NO_CLICK = (-1, -1)
 class DataConfig:
     """Which episodes a run sees.
 
-    A group holds ``episodes`` episodes; each world is worked by ``personas`` annotators.
+    A shard holds ``episodes`` episodes; each world is worked by ``personas`` annotators.
     Tasks take turns from world to world; an episode's layout is drawn from ``layouts``.
     ``worlds`` is the number of different worlds, gone through again and again (0: a new one each
     time). ``visited`` is a folder of stored episodes, by whomever they were worked, that come
-    beside the new ones: ``share`` (0-1) of each group (`bcprobe.training.visited`). ``soft``
-    episodes teach the annotator's whole distribution at each frame, not the click drawn from it.
-    The first ``easy`` groups hold worlds of difficulty easy: a curriculum.
+    beside the new ones: ``share`` (0-1) of each shard (`bcprobe.training.recoveries`). With
+    ``soft`` the target at each frame is the annotator's whole distribution, not the click drawn
+    from it. The first ``easy`` shards hold worlds of difficulty easy: a curriculum.
     """
 
     tasks: tuple[str, ...] = ("colored_dot_tracking",)
@@ -69,7 +69,7 @@ class DataConfig:
 
     @property
     def visits(self) -> int:
-        """Episodes of a group that come from ``visited``."""
+        """Episodes of a shard that come from ``visited``."""
         return round(self.share * self.episodes) if self.visited else 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,14 +89,14 @@ class EpisodeKey:
     max_steps: int = MAX_STEPS
 
 
-def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
-    """Keys of a group's episodes, from the train split."""
-    rng = generator("layouts", data.seed, group)
+def shard_keys(data: DataConfig, shard: int) -> list[EpisodeKey]:
+    """Keys of a shard's episodes, from the train split."""
+    rng = generator("layouts", data.seed, shard)
     layouts = rng.integers(len(data.layouts), size=data.episodes)
     worlds = data.episodes // data.personas
     keys = []
     for place in range(data.episodes):
-        world = group * worlds + place // data.personas
+        world = shard * worlds + place // data.personas
         if data.worlds:
             world %= data.worlds
         seed = split_seed("train", data.seed * WORLDS_PER_SEED + world)
@@ -104,7 +104,7 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
             EpisodeKey(
                 task=data.tasks[world % len(data.tasks)],
                 layout=data.layouts[layouts[place]],
-                difficulty="easy" if group < data.easy else data.difficulty,
+                difficulty="easy" if shard < data.easy else data.difficulty,
                 world_seed=seed,
                 annotator_seed=seed + place % data.personas * PERSONA_STRIDE,
                 max_steps=data.max_steps,
@@ -114,7 +114,7 @@ def group_keys(data: DataConfig, group: int) -> list[EpisodeKey]:
 
 
 @dataclass(frozen=True, eq=False)
-class Aims:
+class TargetDistributions:
     """What an annotator may do at each frame: probabilities and targets, on one arrangement.
 
     ``names`` are the buttons, ``actions`` the kind of each (index in `bcprobe.types.ACTIONS`).
@@ -138,26 +138,27 @@ class Aims:
     def weighted(self, frame: int, weights: NDArray[np.float64]) -> list[tuple[float, Target]]:
         """Options, their probabilities in proportion to the ``weights`` [action] of their kind."""
         whole = self.weight(frame, weights)
-        return [(p * weights[self.action(aim)] / whole, aim) for p, aim in self.options[frame]]
+        return [
+            (p * weights[self.action(target)] / whole, target) for p, target in self.options[frame]
+        ]
 
 
-def aims_of(options: Sequence[Choices], task: str, layout: str) -> Aims:
-    """Aims of an annotator of a task in a layout, frame by frame."""
+def distributions_of(options: Sequence[Choices], task: str, layout: str) -> TargetDistributions:
+    """The distributions of an annotator of a task in a layout, frame by frame."""
     buttons = get_task(task).buttons
     names = tuple(button.name for button in buttons)
     actions = tuple(ACTIONS.index(button.action) for button in buttons)
-    return Aims(tuple(options), arrange(get_layout(layout), buttons), names, actions)
+    return TargetDistributions(tuple(options), arrange(get_layout(layout), buttons), names, actions)
 
 
 @dataclass(frozen=True)
 class Recording:
     """An episode as the trainer needs it: what was shown and what was clicked.
 
-    ``images`` uint8 [image, 256, 256, 3]; one display list (none where the group's are packed),
+    ``images`` uint8 [image, 256, 256, 3]; one display list (none where the shard's are packed),
     click (int64 [frame, 2], px) and action (int8 [frame], index in `bcprobe.types.ACTIONS`) per
-    frame. ``right`` bool
-    [frame]: the click is a placement that stands unmistaken. ``aims`` is what an annotator would
-    have done at each frame, where that is to be learned and not the click.
+    frame. ``right`` bool [frame]: the click is a placement that stands unmistaken. ``targets`` is
+    what an annotator would have done at each frame, where that is to be learned and not the click.
     """
 
     images: NDArray[np.uint8]
@@ -165,7 +166,7 @@ class Recording:
     clicks: NDArray[np.int64]
     actions: NDArray[np.int8]
     right: NDArray[np.bool_]
-    aims: Aims | None = None
+    targets: TargetDistributions | None = None
 
     def __len__(self) -> int:
         return len(self.clicks)
@@ -205,8 +206,8 @@ def record(
         watch=watch,
         decided=options.append if soft else None,
     )
-    aims = aims_of(options, key.task, key.layout) if soft else None
-    return Recording(drawn[0], tuple(displays), *_columns(episode), aims)
+    distributions = distributions_of(options, key.task, key.layout) if soft else None
+    return Recording(drawn[0], tuple(displays), *_columns(episode), distributions)
 
 
 def _columns(
@@ -219,17 +220,17 @@ def _columns(
     return clicks, actions, (actions == ACTIONS.index("place")) & ~mistake & ~after
 
 
-def make_group(data: DataConfig, group: int) -> Iterator[Recording]:
-    """New recordings of a group, one by one; the images of a world are drawn once."""
+def make_shard(data: DataConfig, shard: int) -> Iterator[Recording]:
+    """New recordings of a shard, one by one; the images of a world are drawn once."""
     last: tuple[int, NDArray[np.uint8] | None] = (-1, None)
-    for key in group_keys(data, group)[data.visits :]:
+    for key in shard_keys(data, shard)[data.visits :]:
         drawn = last[1] if last[0] == key.world_seed else None
         made = record(key, drawn, soft=data.soft)
         last = key.world_seed, made.images
         yield made
 
 
-def pack_group(recordings: Sequence[Recording]) -> Packed:
+def pack_displays(recordings: Sequence[Recording]) -> Packed:
     """Display lists of all frames, from the first to the last, as arrays.
 
     Images are numbered through the recordings' stacks; those that share one count it once.
@@ -247,31 +248,31 @@ def pack_group(recordings: Sequence[Recording]) -> Packed:
 
 
 def cut_rows(lengths: list[int], row_length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Frames of each row: int64 [row, row_length], numbers on the tape of all episodes.
+    """Frames of each row: int64 [row, row_length], numbers on the sequence of all episodes.
 
-    The tape is a ring, opened at a random frame and cut into rows; the rows are shuffled.
+    The sequence is a ring, opened at a random frame and cut into rows; the rows are shuffled.
     What is left over after the last whole row, less than a row, is dropped: as the ring is
     opened anywhere with equal chance, every frame is dropped with the same chance.
     """
     total = sum(lengths)
-    tape = np.roll(np.arange(total), -int(rng.integers(total)))
-    rows = tape[: total // row_length * row_length].reshape(-1, row_length)
+    sequence = np.roll(np.arange(total), -int(rng.integers(total)))
+    rows = sequence[: total // row_length * row_length].reshape(-1, row_length)
     return rng.permutation(rows)
 
 
-def deal(
-    data: DataConfig, group: int, lengths: list[int], rows: int, row_length: int
+def make_batches(
+    data: DataConfig, shard: int, lengths: list[int], rows: int, row_length: int
 ) -> NDArray[np.int64]:
-    """Frames of each batch of a group: int64 [batch, row, frame], numbers on the group's tape.
+    """Frames of each batch of a shard: int64 [batch, row, frame], numbers on the shard's sequence.
 
-    ``lengths`` are those of the group's episodes. Rows that fill no whole batch are dropped;
+    ``lengths`` are those of the shard's episodes. Rows that fill no whole batch are dropped;
     they are the last of a random order. Raises `InputError` if there is not one batch.
     """
-    cut = cut_rows(lengths, row_length, generator("rows", data.seed, group))
+    cut = cut_rows(lengths, row_length, generator("rows", data.seed, shard))
     batches = len(cut) // rows
     if not batches:
         raise InputError(
-            f"group {group} has {sum(lengths)} frames in {len(lengths)} episodes, too few for a "
-            f"batch of {rows} rows of {row_length}; use more episodes in a group"
+            f"shard {shard} has {sum(lengths)} frames in {len(lengths)} episodes, too few for a "
+            f"batch of {rows} rows of {row_length}; use more episodes in a shard"
         )
     return cut[: batches * rows].reshape(batches, rows, row_length)

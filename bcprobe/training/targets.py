@@ -1,4 +1,4 @@
-"""What is to be learned at each frame of a group: a click, or a whole distribution of clicks."""
+"""What is to be learned at each frame of a shard: a click, or a whole distribution of clicks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class Targets:
     """``weight`` float32 [frame] is how much a frame counts in the loss.
 
     ``across`` (of shape [rows of cells, 480]) and ``down`` ([360, columns of cells]) are the
@@ -43,12 +43,12 @@ class Lessons:
     down: Sums | None = None
 
 
-def teach(
+def make_targets(
     recordings: Sequence[Recording],
     weights: NDArray[np.float64] | None = None,
     cell: tuple[int, int] = (1, 1),
-) -> Lessons:
-    """Lessons of all frames of some recordings, from the first to the last.
+) -> Targets:
+    """Targets of all frames of some recordings, from the first to the last.
 
     ``weights`` [action] is how much each kind of click counts in the loss (default: all alike).
     Where an annotator's distribution is known they weigh its parts: the loss is the mean of the
@@ -56,8 +56,8 @@ def teach(
     """
     weights = np.ones(len(ACTIONS)) if weights is None else weights
     weight = np.concatenate([_weight(made, weights) for made in recordings])
-    if not any(made.aims for made in recordings):
-        return Lessons(weight)
+    if not any(made.targets for made in recordings):
+        return Targets(weight)
     shapes = (SCREEN_HEIGHT // cell[1], SCREEN_WIDTH), (SCREEN_HEIGHT, SCREEN_WIDTH // cell[0])
     across, down = (np.zeros(shape, dtype=np.float32) for shape in shapes)
     found: list[tuple[NDArray[np.int64], Floats, NDArray[np.int64], Floats]] = []
@@ -67,27 +67,35 @@ def teach(
             _add(made, frame, weights, across, down)
             found.append((*_entries(across), *_entries(down)))
     at, values, at_down, values_down = zip(*found, strict=True)
-    return Lessons(weight, _sums(shapes[0], at, values), _sums(shapes[1], at_down, values_down))
+    return Targets(weight, _sums(shapes[0], at, values), _sums(shapes[1], at_down, values_down))
 
 
 def _weight(made: Recording, weights: NDArray[np.float64]) -> Floats:
-    if made.aims is None:
+    if made.targets is None:
         return weights[made.actions].astype(np.float32)
-    aims = made.aims
-    return np.array([aims.weight(frame, weights) for frame in range(len(made))], dtype=np.float32)
+    distributions = made.targets
+    return np.array(
+        [distributions.weight(frame, weights) for frame in range(len(made))], dtype=np.float32
+    )
 
 
 def _add(
     made: Recording, frame: int, weights: NDArray[np.float64], across: Floats, down: Floats
 ) -> None:
     """Add the distribution to learn at a frame, or all of it at the click, to arrays of 0."""
-    if made.aims is None:
+    if made.targets is None:
         x, y = made.clicks[frame]
         height, width = SCREEN_HEIGHT // len(across), SCREEN_WIDTH // down.shape[1]
         across[y // height, x] = down[y, x // width] = 1.0
     else:
-        aims = made.aims
-        add_sums(across, down, aims.weighted(frame, weights), aims.arrangement, aims.names)
+        distributions = made.targets
+        add_sums(
+            across,
+            down,
+            distributions.weighted(frame, weights),
+            distributions.arrangement,
+            distributions.names,
+        )
 
 
 def _entries(array: Floats) -> tuple[NDArray[np.int64], Floats]:

@@ -13,10 +13,10 @@ from bcprobe.episodes.simulator import Simulator
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
 from bcprobe.tasks.base import State
-from bcprobe.training.batch import Batch, Tape, frame_buffer
+from bcprobe.training.batch import Batch, PackedSequence, frame_buffer
 from bcprobe.training.config import Experiment
-from bcprobe.training.precision import products_in
 from bcprobe.training.shards import EpisodeKey, Recording, record
+from bcprobe.training.step import products_in
 from bcprobe.types import ACTIONS, PLACE_TOLERANCE, Click
 
 #: Columns of ``validation.parquet``. ``valid``: share of predicted clicks that would change
@@ -96,15 +96,15 @@ def _validation_key(experiment: Experiment, number: int) -> EpisodeKey:
 class Validation:
     """Teacher-forced measurements on the validation set of an experiment.
 
-    The episodes lie on one tape, read in rows that overlap so that every frame is scored
+    The episodes lie on one sequence, read in rows that overlap so that every frame is scored
     once and with its whole context.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.watched = validation_set(experiment)
-        self.tape = Tape([made.recording for made in self.watched])
+        self.sequence = PackedSequence([made.recording for made in self.watched])
         self.index, self.valid = overlapping_rows(
-            len(self.tape.clicks), experiment.row_length, experiment.model.context - 1
+            len(self.sequence.clicks), experiment.row_length, experiment.model.context - 1
         )
         self.rows = experiment.rows
         self.buffer = frame_buffer(experiment.rows, experiment.row_length)
@@ -116,8 +116,8 @@ class Validation:
         """Values for the columns of `VALIDATION_COLUMNS`, but step, frames and seconds."""
         was_training = model.training
         model.eval()
-        clicks = np.zeros((len(self.tape.clicks), 2), dtype=np.int64)
-        nll = np.zeros(len(self.tape.clicks))
+        clicks = np.zeros((len(self.sequence.clicks), 2), dtype=np.int64)
+        nll = np.zeros(len(self.sequence.clicks))
         for start in range(0, len(self.index), self.rows):
             batch, index = self._batch(start)
             on_device = batch.to(model.device)
@@ -136,20 +136,20 @@ class Validation:
         rows = np.arange(start, start + self.rows)
         index, valid = self.index[rows % len(self.index)], self.valid[rows % len(self.index)]
         valid = valid & (rows < len(self.index))[:, None]
-        return self.tape.fill(index, self.buffer, valid), index
+        return self.sequence.fill(index, self.buffer, valid), index
 
     def _summary(self, clicks: NDArray[np.int64], nll: NDArray[np.float64]) -> dict[str, float]:
-        tape = self.tape
+        sequence = self.sequence
         met, changes = self._meets(clicks)
-        asked = np.where(tape.actions == _PLACE, tape.right, tape.actions != _IDLE)
-        buttons = asked & (tape.actions != _PLACE)
+        asked = np.where(sequence.actions == _PLACE, sequence.right, sequence.actions != _IDLE)
+        buttons = asked & (sequence.actions != _PLACE)
         summary = {
             "loss": nll.mean(),
             "valid": changes.mean(),
             "accuracy_button": _mean(met[buttons]),
         }
         for number, action in enumerate(ACTIONS):
-            kind = tape.actions == number
+            kind = sequence.actions == number
             summary |= {
                 f"nll_{action}": _mean(nll[kind]),
                 f"accuracy_{action}": _mean(met[kind & asked]),
@@ -159,16 +159,16 @@ class Validation:
 
     def _meets(self, clicks: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether each predicted click meets the recorded one, and whether it does anything."""
-        tape = self.tape
-        near = np.hypot(*(clicks - tape.clicks).T) <= PLACE_TOLERANCE
+        sequence = self.sequence
+        near = np.hypot(*(clicks - sequence.clicks).T) <= PLACE_TOLERANCE
         met, changes = near.copy(), np.zeros(len(clicks), dtype=bool)
-        segments = tape.segments(np.arange(len(clicks)))
+        segments = sequence.segments(np.arange(len(clicks)))
         for place, segment in enumerate(segments):
-            frame = int(place - tape.starts[segment])
+            frame = int(place - sequence.starts[segment])
             watched = self.watched[segment]
             hit, changes[place] = watched.answer(frame, _click(clicks[place]))
-            if tape.actions[place] != _PLACE:
-                met[place] = hit == watched.answer(frame, _click(tape.clicks[place]))[0]
+            if sequence.actions[place] != _PLACE:
+                met[place] = hit == watched.answer(frame, _click(sequence.clicks[place]))[0]
         return met, changes
 
 

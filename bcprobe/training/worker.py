@@ -1,4 +1,4 @@
-"""A process that makes groups of episodes on request. Imports no torch."""
+"""A process that makes shards of episodes on request. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.gui.packing import Packed
-from bcprobe.training.shards import DataConfig, Recording, make_group, pack_group
-from bcprobe.training.targets import Lessons, teach
-from bcprobe.training.visited import visited_group
+from bcprobe.training.recoveries import visited_recordings
+from bcprobe.training.shards import DataConfig, Recording, make_shard, pack_displays
+from bcprobe.training.targets import Targets, make_targets
 
 
-class Group(NamedTuple):
-    """Recordings, their lessons, and their display lists as arrays if the recordings have none."""
+class Shard(NamedTuple):
+    """Recordings, their targets, and their display lists as arrays if the recordings have none."""
 
     recordings: list[Recording]
-    lessons: Lessons
+    targets: Targets
     packed: Packed | None = None
 
 
-class Order(NamedTuple):
-    """What is wanted of each group beside its recordings.
+class Request(NamedTuple):
+    """What is wanted of each shard beside its recordings.
 
-    ``weights`` and ``cell`` are those of `bcprobe.training.targets.teach`. Display lists are sent
-    as arrays if ``packs``: what a device composes from.
+    ``weights`` and ``cell`` are those of `bcprobe.training.targets.make_targets`. Display lists
+    are sent as arrays if ``packs``: what a device composes from.
     """
 
     weights: NDArray[np.float64] | None = None
@@ -40,30 +40,30 @@ class Order(NamedTuple):
     packs: bool = False
 
 
-def serve(connection: Connection, data: DataConfig, order: Order) -> None:
-    """Answer each group number received with the group, until the other end hangs up.
+def serve(connection: Connection, data: DataConfig, request: Request) -> None:
+    """Answer each shard number received with the shard, until the other end hangs up.
 
-    All work on a group is done here, as all workers share one process at the other end. While a
-    group waits to be taken the next one is made. A failure is sent as its traceback.
+    All work on a shard is done here, as all workers share one process at the other end. While a
+    shard waits to be taken the next one is made. A failure is sent as its traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    outbox: queue.Queue[Group | str] = queue.Queue(maxsize=1)
+    outbox: queue.Queue[Shard | str] = queue.Queue(maxsize=1)
     threading.Thread(target=_send_all, args=(connection, outbox), daemon=True).start()
     with suppress(EOFError, ConnectionResetError):
         while True:
-            outbox.put(_make(connection.recv(), data, order))
+            outbox.put(_make(connection.recv(), data, request))
 
 
-def _make(group: int, data: DataConfig, order: Order) -> Group | str:
+def _make(shard: int, data: DataConfig, request: Request) -> Shard | str:
     try:
-        recordings = [*visited_group(data, group), *make_group(data, group)]
-        lessons = teach(recordings, order.weights, order.cell)
-        return Group(recordings, lessons, pack_group(recordings) if order.packs else None)
+        recordings = [*visited_recordings(data, shard), *make_shard(data, shard)]
+        targets = make_targets(recordings, request.weights, request.cell)
+        return Shard(recordings, targets, pack_displays(recordings) if request.packs else None)
     except Exception:
         return traceback.format_exc()
 
 
-def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
+def _send_all(connection: Connection, outbox: queue.Queue[Shard | str]) -> None:
     """Send what comes, in order; ends the process when the other end hangs up, or it cannot."""
     try:
         while True:
@@ -71,7 +71,7 @@ def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
             if isinstance(made, str):
                 connection.send(made)
             else:
-                send_group(connection, made)
+                send_shard(connection, made)
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)
     except BaseException:
@@ -79,31 +79,31 @@ def _send_all(connection: Connection, outbox: queue.Queue[Group | str]) -> None:
         os._exit(1)
 
 
-def send_group(connection: Connection, group: Group) -> None:
-    """Send a group, then the raw bytes of each image stack once.
+def send_shard(connection: Connection, shard: Shard) -> None:
+    """Send a shard, then the raw bytes of each image stack once.
 
-    Personas of one world share a stack. What the lessons and arrays are made of stays behind.
+    Personas of one world share a stack. What the targets and arrays are made of stays behind.
     """
     stacks: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
     parts = []
-    for made in group.recordings:
+    for made in shard.recordings:
         if not stacks or stacks[-1] is not made.images:
             stacks.append(made.images)
-        displays = made.displays if group.packed is None else ()
+        displays = made.displays if shard.packed is None else ()
         parts.append((len(stacks) - 1, displays, made.clicks, made.actions, made.right))
-    connection.send((parts, [stack.shape for stack in stacks], group.lessons, group.packed))
+    connection.send((parts, [stack.shape for stack in stacks], shard.targets, shard.packed))
     for stack in stacks:
         connection.send_bytes(np.ascontiguousarray(stack).data.cast("B"))
 
 
-def receive_group(connection: Connection) -> Group | str:
-    """A group sent by `send_group`, or the traceback of a failure."""
+def receive_shard(connection: Connection) -> Shard | str:
+    """A shard sent by `send_shard`, or the traceback of a failure."""
     message = connection.recv()
     if isinstance(message, str):
         return message
-    parts, shapes, lessons, packed = message
+    parts, shapes, targets, packed = message
     stacks = [np.empty(shape, dtype=np.uint8) for shape in shapes]
     for stack in stacks:
         connection.recv_bytes_into(stack.data.cast("B"))
     recordings = [Recording(stacks[number], *columns) for number, *columns in parts]
-    return Group(recordings, lessons, packed)
+    return Shard(recordings, targets, packed)

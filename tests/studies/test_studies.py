@@ -24,7 +24,7 @@ from bcprobe.studies import NAMES, SIZES, dagger, get_study, layouts, scaling, t
 from bcprobe.studies.in_context import Prompted, demonstration
 from bcprobe.studies.study import Study
 from bcprobe.studies.sweep import plan, run
-from bcprobe.training.shards import group_keys
+from bcprobe.training.shards import shard_keys
 from tests.studies.conftest import TASKS, Inside
 
 SCORES = {"estimate", "lower", "upper", "n"}
@@ -101,7 +101,7 @@ def test_transfer_has_every_start_and_both_sides_of_the_direction(
 def test_transfer_learns_from_as_many_episodes_as_it_says() -> None:
     runs = [m for m in plan(transfer.STUDY, "cpu") if m.parameters["what"] == "scratch"]
     data = transfer.experiment(runs[0].parameters).data
-    keys = [key for number in range(3) for key in group_keys(data, number)]
+    keys = [key for number in range(3) for key in shard_keys(data, number)]
     assert len({(key.world_seed, key.layout) for key in keys}) == 50
     assert {run.parameters["episodes"] for run in runs} == {50, 100, 250, 500, 1000, 2000, 8000}
     assert {run.parameters["seed"] for run in runs} == {0, 1, 2}

@@ -9,7 +9,7 @@ import pytest
 
 from bcprobe.errors import InputError
 from bcprobe.training.logs import Follower, NoLog, check_log, open_log
-from bcprobe.training.metrics import Table
+from bcprobe.training.run import Table
 
 
 class Heard(NoLog):

@@ -10,7 +10,7 @@ STEPS = """
 import os, resource, sys
 os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as `bcprobe train` sets it
 import torch
-from bcprobe.training.memory import keep_freed_memory
+from bcprobe.machine import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()

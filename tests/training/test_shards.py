@@ -12,17 +12,17 @@ from bcprobe.training.shards import (
     WORLDS_PER_SEED,
     DataConfig,
     cut_rows,
-    deal,
-    group_keys,
-    make_group,
+    make_batches,
+    make_shard,
     record,
+    shard_keys,
 )
 
 DATA = DataConfig(episodes=4, difficulty="easy")
 
 
 def test_worlds_are_new_in_every_group_and_all_from_the_train_split() -> None:
-    keys = [key for group in range(50) for key in group_keys(DATA, group)]
+    keys = [key for shard in range(50) for key in shard_keys(DATA, shard)]
     seeds = [key.world_seed for key in keys]
     assert len(set(seeds)) == len(seeds) == 200
     assert min(seeds) >= SPLITS["train"]
@@ -30,15 +30,15 @@ def test_worlds_are_new_in_every_group_and_all_from_the_train_split() -> None:
 
 
 def test_data_seeds_share_no_world() -> None:
-    other = [key.world_seed for key in group_keys(replace(DATA, seed=1), 0)]
+    other = [key.world_seed for key in shard_keys(replace(DATA, seed=1), 0)]
     assert min(other) == WORLDS_PER_SEED
     last = replace(DATA, seed=(1 << 14) - 1)
-    assert max(key.world_seed for key in group_keys(last, 1000)) < SPLITS["validation"]
+    assert max(key.world_seed for key in shard_keys(last, 1000)) < SPLITS["validation"]
 
 
 def test_a_world_worked_by_two_personas_is_drawn_once() -> None:
     data = replace(DATA, personas=2)
-    first, second, third, _ = make_group(data, 0)
+    first, second, third, _ = make_shard(data, 0)
     assert first.images is second.images
     assert first.images is not third.images
     assert not np.array_equal(first.clicks, second.clicks)
@@ -46,7 +46,7 @@ def test_a_world_worked_by_two_personas_is_drawn_once() -> None:
 
 def test_a_curriculum_begins_with_easy_worlds() -> None:
     data = replace(DATA, difficulty="hard", easy=2)
-    found = [{key.difficulty for key in group_keys(data, number)} for number in range(3)]
+    found = [{key.difficulty for key in shard_keys(data, number)} for number in range(3)]
     assert found == [{"easy"}, {"easy"}, {"hard"}]
     with pytest.raises(InputError, match="easy"):
         replace(DATA, easy=-1)
@@ -54,19 +54,19 @@ def test_a_curriculum_begins_with_easy_worlds() -> None:
 
 def test_layouts_are_drawn_from_those_given() -> None:
     data = replace(DATA, layouts=("original", "retro", "split"))
-    seen = {key.layout for group in range(20) for key in group_keys(data, group)}
+    seen = {key.layout for shard in range(20) for key in shard_keys(data, shard)}
     assert seen == set(data.layouts)
 
 
 def test_personas_of_a_world_work_in_layouts_of_their_own() -> None:
     data = replace(DATA, personas=4, layouts=("original", "retro", "split"))
-    groups = [group_keys(data, group) for group in range(20)]
-    assert all(len({key.world_seed for key in keys}) == 1 for keys in groups)
-    assert sum(len({key.layout for key in keys}) > 1 for keys in groups) > 15
+    shards = [shard_keys(data, shard) for shard in range(20)]
+    assert all(len({key.world_seed for key in keys}) == 1 for keys in shards)
+    assert sum(len({key.layout for key in keys}) > 1 for keys in shards) > 15
 
 
 def test_a_recording_is_the_episode() -> None:
-    key = group_keys(DATA, 0)[1]
+    key = shard_keys(DATA, 0)[1]
     made = record(key)
     episode = generate(
         key.task, key.world_seed, annotator_seed=key.annotator_seed, difficulty="easy"
@@ -96,7 +96,7 @@ def test_no_frame_is_dropped_more_often_than_another() -> None:
     kept = np.zeros(sum(lengths))
     draws = 4000
     for seed in range(draws):
-        batches = deal(replace(DATA, seed=seed), 0, lengths, 4, 8)
+        batches = make_batches(replace(DATA, seed=seed), 0, lengths, 4, 8)
         kept[batches.ravel()] += 1
     share = kept / draws
     expected = 64 / 73
@@ -108,8 +108,8 @@ def test_no_frame_is_dropped_more_often_than_another() -> None:
 
 
 def test_a_group_too_small_for_a_batch_is_named() -> None:
-    with pytest.raises(InputError, match="more episodes in a group"):
-        deal(DATA, 3, [20, 20], 8, 32)
+    with pytest.raises(InputError, match="more episodes in a shard"):
+        make_batches(DATA, 3, [20, 20], 8, 32)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bcprobe.errors import InputError
 from bcprobe.experiments import tiny
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.training.step import ClickLoss
+from bcprobe.training import step
+from bcprobe.training.step import ClickLoss, pick_precision, products_in
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +80,29 @@ def test_in_bfloat16_the_loss_is_nearly_the_same() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             rough = module(*inputs())
     torch.testing.assert_close(rough.float(), exact, atol=0.3, rtol=0)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("native", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, wanted: torch.dtype
+) -> None:
+    monkeypatch.setattr(step, "cpu_multiplies_bf16", lambda: native)
+    assert pick_precision("auto", CPU) == wanted
+    assert pick_precision("bf16", CPU) == torch.bfloat16
+    assert pick_precision("fp32", CPU) == torch.float32
+    assert pick_precision("auto", torch.device("cuda")) == torch.bfloat16
+
+
+def test_an_unknown_precision_is_named() -> None:
+    with pytest.raises(InputError, match=r"bf61.*bf16"):
+        pick_precision("bf61", CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_products_run_in_their_type(dtype: torch.dtype) -> None:
+    x = torch.ones(2, 2)
+    with products_in(dtype, CPU):
+        assert (x @ x).dtype == dtype

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import frames, generate
-from bcprobe.training.batch import Batch, Tape, frame_buffer
-from bcprobe.training.shards import DataConfig, group_keys, make_group, pack_group
+from bcprobe.training.batch import Batch, PackedSequence, frame_buffer
+from bcprobe.training.shards import DataConfig, make_shard, pack_displays, shard_keys
 from bcprobe.training.stream import Position, Stream, StreamError
-from bcprobe.training.targets import teach
-from bcprobe.training.worker import Group, receive_group, send_group
+from bcprobe.training.targets import make_targets
+from bcprobe.training.worker import Shard, receive_shard, send_shard
 from bcprobe.types import ACTIONS
 
 DATA = DataConfig(episodes=3, difficulty="easy")
@@ -46,14 +46,14 @@ def same(a: dict[str, NDArray[np.generic]], b: dict[str, NDArray[np.generic]]) -
 
 
 def test_two_workers_give_the_batches_of_one(reference: list) -> None:  # type: ignore[type-arg]
-    assert reference[-1][1].group >= 2
+    assert reference[-1][1].shard >= 2
     for (a, after_a), (b, after_b) in zip(reference, take(16, workers=2), strict=True):
         assert after_a == after_b
         assert same(a, b)
 
 
 def test_a_stream_goes_on_from_any_position(reference: list) -> None:  # type: ignore[type-arg]
-    middle = next(i for i, (_, after) in enumerate(reference) if after.group and after.batch)
+    middle = next(i for i, (_, after) in enumerate(reference) if after.shard and after.batch)
     later = take(3, start=reference[middle][1])
     for (a, after_a), (b, after_b) in zip(reference[middle + 1 :], later, strict=False):
         assert after_a == after_b
@@ -68,12 +68,12 @@ def test_a_share_shows_its_own_rows_and_knows_of_all(reference: list) -> None:  
 
 
 def test_rows_are_pieces_of_the_recorded_episodes(reference: list) -> None:  # type: ignore[type-arg]
-    keys = group_keys(DATA, 0)
+    keys = shard_keys(DATA, 0)
     episodes = [generate(k.task, k.world_seed, difficulty="easy") for k in keys]
     screens = [list(frames(episode)) for episode in episodes]
     clicks = [[tuple(step.click) for step in episode.steps] for episode in episodes]
     seen = set()
-    for batch, _ in [item for item in reference if item[1].group == 0]:
+    for batch, _ in [item for item in reference if item[1].shard == 0]:
         for row in range(ROWS):
             at = None
             for t in range(LENGTH):
@@ -132,7 +132,7 @@ def test_a_worker_that_fails_says_why() -> None:
     broken = replace(DATA, tasks=("no_such_task",))
     with (
         Stream(broken, ROWS, LENGTH) as stream,
-        pytest.raises(StreamError, match=r"worker 0 failed at group 0.*no_such_task"),
+        pytest.raises(StreamError, match=r"worker 0 failed at shard 0.*no_such_task"),
     ):
         next(stream)
 
@@ -141,10 +141,10 @@ def test_a_worker_that_cannot_send_ends_and_says_why() -> None:
     script = """
 from multiprocessing import Pipe
 from queue import Queue
-from bcprobe.training.worker import Group, _send_all
+from bcprobe.training.worker import Shard, _send_all
 
 outbox = Queue()
-outbox.put(Group([], lambda: None))
+outbox.put(Shard([], lambda: None))
 _send_all(Pipe()[1], outbox)
 """
     ended = subprocess.run(
@@ -162,28 +162,28 @@ def test_closing_leaves_no_process_behind() -> None:
 
 def test_torch_fills_a_batch_with_the_frames_of_numpy() -> None:
     data = replace(DATA, layouts=("original", "retro", "split"), episodes=6, personas=2)
-    tape = Tape(list(make_group(data, 0)))
-    index = np.random.default_rng(0).integers(tape.starts[-1], size=(2, 30))
+    sequence = PackedSequence(list(make_shard(data, 0)))
+    index = np.random.default_rng(0).integers(sequence.starts[-1], size=(2, 30))
     ours, theirs = frame_buffer(2, 30), frame_buffer(2, 30)
-    tape.compose(index, ours)
-    tape.compose_by_torch(index, theirs)
+    sequence.compose(index, ours)
+    sequence.compose_by_torch(index, theirs)
     assert torch.equal(ours, theirs)
 
 
 def test_groups_packed_by_the_worker_are_those_packed_here() -> None:
-    recordings = list(make_group(replace(DATA, episodes=4, personas=2), 0))
+    recordings = list(make_shard(replace(DATA, episodes=4, personas=2), 0))
     ours, theirs = Pipe()
-    group = Group(recordings, teach(recordings), pack_group(recordings))
-    sender = Thread(target=send_group, args=(theirs, group))
+    shard = Shard(recordings, make_targets(recordings), pack_displays(recordings))
+    sender = Thread(target=send_shard, args=(theirs, shard))
     sender.start()
-    found = receive_group(ours)
+    found = receive_shard(ours)
     sender.join()
-    assert isinstance(found, Group)
+    assert isinstance(found, Shard)
     assert not any(made.displays for made in found.recordings)
     index = np.arange(40).reshape(2, 20)
     here, there = frame_buffer(2, 20), frame_buffer(2, 20)
-    Tape(recordings).compose(index, here)
-    Tape(found.recordings, packed=found.packed).compose_by_torch(index, there)
+    PackedSequence(recordings).compose(index, here)
+    PackedSequence(found.recordings, packed=found.packed).compose_by_torch(index, there)
     assert torch.equal(here, there)
 
 

@@ -43,7 +43,7 @@ class Oracle(ClickTransformer):
 
     def __init__(self, validation: Validation, wrong: bool) -> None:
         super().__init__(tiny().model)
-        self.clicks, self.wrong = validation.tape.clicks, wrong
+        self.clicks, self.wrong = validation.sequence.clicks, wrong
         self.calls = 0
         self.index = validation.index
         self.rows = validation.rows

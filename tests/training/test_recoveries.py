@@ -20,27 +20,27 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
-from bcprobe.training.batch import DeviceSums, Tape, dense, frame_buffer
+from bcprobe.training.batch import DeviceSums, PackedSequence, dense, frame_buffer
 from bcprobe.training.loop import train
-from bcprobe.training.shards import Aims, DataConfig, group_keys, make_group
-from bcprobe.training.targets import teach
-from bcprobe.training.visited import relabelled, visited_group
+from bcprobe.training.recoveries import relabelled, visited_recordings
+from bcprobe.training.shards import DataConfig, TargetDistributions, make_shard, shard_keys
+from bcprobe.training.targets import make_targets
 from bcprobe.types import ACTIONS
 
 TASK = "colored_dot_tracking"
 
 
-def heat_map(aims: Aims, frame: int) -> np.ndarray:
+def heat_map(targets: TargetDistributions, frame: int) -> np.ndarray:
     """What is to be learned at a frame, every kind of click weighing alike: [360, 480]."""
-    options = aims.weighted(frame, np.ones(len(ACTIONS)))
-    return mixture(options, aims.arrangement, aims.names).heat_map()
+    options = targets.weighted(frame, np.ones(len(ACTIONS)))
+    return mixture(options, targets.arrangement, targets.names).heat_map()
 
 
 def test_an_annotators_own_episode_is_labelled_with_its_own_distribution() -> None:
     episode = next(e for e in (generate(TASK, seed) for seed in range(50)) if _undoes(e))
     found = relabelled(episode)
-    assert found.aims is not None
-    own = [-np.log(heat_map(found.aims, t)[y, x]) for t, (x, y) in enumerate(found.clicks)]
+    assert found.targets is not None
+    own = [-np.log(heat_map(found.targets, t)[y, x]) for t, (x, y) in enumerate(found.clicks)]
     assert own == pytest.approx(list(annotator_nll(episode)))
 
 
@@ -50,12 +50,12 @@ def _undoes(episode) -> bool:
 
 def test_soft_episodes_are_the_same_with_the_distribution_each_click_was_drawn_from() -> None:
     data = DataConfig(tasks=(TASK, "animal_limb_tracking"), episodes=4, personas=2)
-    hard, soft = (make_group(replace(data, soft=one), 0) for one in (False, True))
-    for clicked, known, key in zip(hard, soft, group_keys(data, 0), strict=True):
-        assert clicked.aims is None
-        assert known.aims is not None
+    hard, soft = (make_shard(replace(data, soft=one), 0) for one in (False, True))
+    for clicked, known, key in zip(hard, soft, shard_keys(data, 0), strict=True):
+        assert clicked.targets is None
+        assert known.targets is not None
         assert np.array_equal(clicked.clicks, known.clicks)
-        own = [-np.log(heat_map(known.aims, t)[y, x]) for t, (x, y) in enumerate(known.clicks)]
+        own = [-np.log(heat_map(known.targets, t)[y, x]) for t, (x, y) in enumerate(known.clicks)]
         episode = generate(key.task, key.world_seed, annotator_seed=key.annotator_seed)
         assert own == pytest.approx(list(annotator_nll(episode)))
 
@@ -64,8 +64,8 @@ def test_every_state_of_a_random_clicker_gets_a_label() -> None:
     clicker = RandomClicker(generator("random", 1))
     episode = work(clicker, TASK, [3], origin="random", max_steps=40)[0]
     found = relabelled(episode)
-    assert found.aims is not None
-    sums = [heat_map(found.aims, t).sum() for t in range(len(found))]
+    assert found.targets is not None
+    sums = [heat_map(found.targets, t).sum() for t in range(len(found))]
     assert sums == pytest.approx([1.0] * len(episode))
     assert not set(found.actions) & {ACTIONS.index("idle")}
     assert found.clicks.tolist() == [list(step.click) for step in episode.steps]
@@ -95,19 +95,21 @@ def summed(heat: torch.Tensor, cell: tuple[int, int]) -> tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: str) -> None:
-    made = next(make_group(DataConfig(tasks=(task,), episodes=1, soft=True), 0))
-    assert made.aims is not None
+    made = next(make_shard(DataConfig(tasks=(task,), episodes=1, soft=True), 0))
+    assert made.targets is not None
     index = np.arange(min(40, len(made)))[None]
-    batch = Tape([made], teach([made], cell=(40, 30))).fill(index, frame_buffer(*index.shape))
-    heat = torch.from_numpy(np.stack([heat_map(made.aims, int(t)) for t in index[0]]))[None]
+    batch = PackedSequence([made], make_targets([made], cell=(40, 30))).fill(
+        index, frame_buffer(*index.shape)
+    )
+    heat = torch.from_numpy(np.stack([heat_map(made.targets, int(t)) for t in index[0]]))[None]
     for found, wanted in zip((batch.across, batch.down), summed(heat, (40, 30)), strict=True):
         assert found is not None
         torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=0)
 
 
 def test_a_device_lays_out_the_same_distributions() -> None:
-    made = next(make_group(DataConfig(episodes=1, soft=True), 0))
-    sums = teach([made], cell=(40, 30)).across
+    made = next(make_shard(DataConfig(episodes=1, soft=True), 0))
+    sums = make_targets([made], cell=(40, 30)).across
     assert sums is not None
     index = np.random.default_rng(0).integers(len(made), size=(2, 20))
     found = DeviceSums(sums, torch.device("cpu")).dense(index)
@@ -115,32 +117,35 @@ def test_a_device_lays_out_the_same_distributions() -> None:
 
 
 def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
-    plain = next(make_group(DataConfig(difficulty="easy", episodes=1), 0))
+    plain = next(make_shard(DataConfig(difficulty="easy", episodes=1), 0))
     recordings = [plain, relabelled(generate(TASK, 5, difficulty="easy"))]
-    tape = Tape(recordings, teach(recordings))
+    sequence = PackedSequence(recordings, make_targets(recordings))
     index = np.array([[0, 1, len(plain), len(plain) + 1]])
-    batch = tape.fill(index, frame_buffer(1, 4))
+    batch = sequence.fill(index, frame_buffer(1, 4))
     x, y = plain.clicks[1]
     for found in (batch.across, batch.down):
         assert found is not None
         assert found.sum((-1, -2)).numpy() == pytest.approx(1.0)
         assert found[0, 1, y, x] == 1
         assert found[0, 2].max() < 1
-    assert Tape([plain], teach([plain])).fill(index[:, :2], frame_buffer(1, 2)).across is None
+    assert (
+        PackedSequence([plain], make_targets([plain])).fill(index[:, :2], frame_buffer(1, 2)).across
+        is None
+    )
 
 
 def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
-    made = next(make_group(DataConfig(episodes=1, soft=True), 0))
+    made = next(make_shard(DataConfig(episodes=1, soft=True), 0))
     heavy = replace(tiny(), action_weights=(("done", 5.0),)).weights
     index = np.arange(len(made))[None]
     plain, weighed = (
-        Tape([made], teach([made], w)).fill(index, frame_buffer(*index.shape))
+        PackedSequence([made], make_targets([made], w)).fill(index, frame_buffer(*index.shape))
         for w in (None, heavy)
     )
     assert plain.across is not None
     assert weighed.across is not None
-    assert made.aims is not None
-    done = made.aims.arrangement.buttons[made.aims.names.index("Done")]
+    assert made.targets is not None
+    done = made.targets.arrangement.buttons[made.targets.names.index("Done")]
     counted = np.ones((360, 480))
     counted[done.y : done.y + done.height, done.x : done.x + done.width] = 5.0
     expected = plain.across.numpy() * counted
@@ -153,11 +158,11 @@ def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
 
 def test_limited_worlds_come_again() -> None:
     data = DataConfig(episodes=4, worlds=3)
-    first, second, third = (group_keys(data, number) for number in range(3))
+    first, second, third = (shard_keys(data, number) for number in range(3))
     seeds = [key.world_seed for key in (*first, *second, *third)]
     assert len(set(seeds)) == 3
     assert seeds[:3] == seeds[3:6]
-    assert group_keys(DataConfig(episodes=4), 0)[:3] == first[:3]
+    assert shard_keys(DataConfig(episodes=4), 0)[:3] == first[:3]
     with pytest.raises(InputError, match="worlds"):
         DataConfig(worlds=-1)
 
@@ -166,14 +171,14 @@ def test_visited_episodes_take_turns_beside_new_ones(tmp_path: Path) -> None:
     episodes = [generate(TASK, seed, difficulty="easy") for seed in range(3)]
     write_episodes(episodes, tmp_path)
     data = DataConfig(difficulty="easy", episodes=4, visited=str(tmp_path), share=0.5)
-    groups = [list(visited_group(data, number)) for number in range(2)]
-    assert [len(made) for group in groups for made in group] == [
+    shards = [list(visited_recordings(data, number)) for number in range(2)]
+    assert [len(made) for shard in shards for made in shard] == [
         len(episodes[i]) for i in (0, 1, 2, 0)
     ]
-    assert len(list(make_group(data, 0))) == 2
+    assert len(list(make_shard(data, 0))) == 2
     write_episodes([], tmp_path / "none")
     with pytest.raises(InputError, match="no episode"):
-        list(visited_group(replace(data, visited=str(tmp_path / "none")), 0))
+        list(visited_recordings(replace(data, visited=str(tmp_path / "none")), 0))
 
 
 def test_a_run_starts_from_a_checkpoint_and_learns_from_visited_states(

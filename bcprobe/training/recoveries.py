@@ -17,16 +17,16 @@ from bcprobe.episodes.clickers import annotator_before
 from bcprobe.episodes.record import replay
 from bcprobe.episodes.store import read_episodes
 from bcprobe.errors import InputError
-from bcprobe.training.shards import DataConfig, Recording, aims_of
+from bcprobe.training.shards import DataConfig, Recording, distributions_of
 from bcprobe.types import Episode
 
 
-def visited_group(data: DataConfig, group: int) -> Iterator[Recording]:
-    """A group's recordings of visited episodes, which take turns from group to group."""
+def visited_recordings(data: DataConfig, shard: int) -> Iterator[Recording]:
+    """A shard's recordings of visited episodes, which take turns from shard to shard."""
     if not data.visits:
         return
     episodes = _stored(data.visited)
-    for place in range(group * data.visits, (group + 1) * data.visits):
+    for place in range(shard * data.visits, (shard + 1) * data.visits):
         yield relabelled(episodes[place % len(episodes)])
 
 
@@ -39,10 +39,10 @@ def _stored(folder: str) -> list[Episode]:
 
 
 def relabelled(episode: Episode) -> Recording:
-    """What was shown and clicked in an episode, with the annotator's aims at every frame.
+    """What was shown and clicked in an episode, with the annotator's distributions at every frame.
 
     The annotator (of the episode's seed) has watched all clicks before. A frame's action is
-    that of its likeliest aim.
+    that of its likeliest target.
     """
     annotator: Annotator | None = None
     displays, options = [], []
@@ -55,13 +55,13 @@ def relabelled(episode: Episode) -> Recording:
         annotator.watch(simulator.state, step.click)
     if annotator is None:
         raise InputError("an episode without a click has nothing to learn from")
-    aims = aims_of(options, episode.task, episode.layout)
+    distributions = distributions_of(options, episode.task, episode.layout)
     likeliest = [max(frame, key=lambda option: option[0])[1] for frame in options]
     return Recording(
         images=images,
         displays=tuple(displays),
         clicks=np.array([step.click for step in episode.steps], dtype=np.int64),
-        actions=np.array([aims.action(aim) for aim in likeliest], dtype=np.int8),
+        actions=np.array([distributions.action(target) for target in likeliest], dtype=np.int8),
         right=np.zeros(len(episode), dtype=bool),
-        aims=aims,
+        targets=distributions,
     )
