@@ -5,9 +5,13 @@ Joblib's processes start from any script, guarded or not, and from a notebook.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from bcprobe.machine import cores
@@ -37,6 +41,71 @@ def in_processes(
     with _environment(_SETTINGS), parallel_config("loky", inner_max_num_threads=1):
         pool = Parallel(n_jobs=count, return_as="generator", batch_size=1, pre_dispatch=2 * count)
         yield from pool(delayed(_alone)(work, job) for job in jobs)
+
+
+class Process:
+    """A process of its own for one piece of work, which can be told to stop.
+
+    It starts from any script, is not reached by Ctrl-C on the terminal, and stops by itself if
+    this program dies.
+    """
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        """``settings`` are added to its environment."""
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        self.pool = ProcessPoolExecutor(1, env={**_SETTINGS, **settings})
+        self.pid = self.pool.submit(_detach, os.getpid())
+
+    def call(self, work: Callable[..., U], *arguments: Any) -> U:
+        """What ``work`` returns or raises there; ``OSError`` if the process dies, as it does
+        when memory runs out. It ends with the work."""
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        try:
+            with self.pool:
+                return self.pool.submit(_stoppable, work, *arguments).result()
+        except BrokenProcessPool as error:
+            raise OSError("its process died; there may have been too little memory") from error
+
+    def stop(self) -> None:
+        """Raise ``KeyboardInterrupt`` in the work."""
+        with suppress(ProcessLookupError, RuntimeError):
+            os.kill(self.pid.result(), signal.SIGINT)
+
+
+#: Set in a process that was told to stop before its work began.
+_TOLD_TO_STOP = threading.Event()
+
+
+def _detach(parent: int) -> int:
+    """The process's number; from now on only `Process.stop` and its parent's death interrupt it."""
+    os.setpgid(0, 0)
+    multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to its children
+    signal.signal(signal.SIGINT, _note_stop)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return os.getpid()
+
+
+def _note_stop(*_: Any) -> None:
+    _TOLD_TO_STOP.set()
+
+
+def _stoppable(work: Callable[..., U], *arguments: Any) -> U:
+    """``work`` of the arguments, with ``KeyboardInterrupt`` raised in it at a stop."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if _TOLD_TO_STOP.is_set():
+            raise KeyboardInterrupt
+        return work(*arguments)
+    finally:
+        signal.signal(signal.SIGINT, _note_stop)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def in_threads(work: Callable[[T], U], items: Iterable[T]) -> list[U]:

@@ -12,8 +12,8 @@ import traceback
 import typer
 
 from bcprobe.cli import analyse, data, models
-from bcprobe.cli import study as studies
 from bcprobe.cli.examples import epilog
+from bcprobe.cli.study import experiments, study
 from bcprobe.errors import InputError
 
 app = typer.Typer(
@@ -33,11 +33,14 @@ for verb in (
     models.evaluate,
     analyse.probe,
     analyse.intervene,
-    studies.experiment,
+    study,
+    experiments,
     analyse.figure,
     models.checkpoints,
 ):
     app.command(epilog=epilog(verb.__name__))(verb)
+#: Verbs that have another name now.
+RENAMED = {"experiment": "study"}
 
 
 def main() -> None:
@@ -45,6 +48,9 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
+        if arguments and arguments[0] in RENAMED:
+            now = " ".join([RENAMED[arguments[0]], *arguments[1:]])
+            raise InputError(f"'{arguments[0]}' has another name now: bcprobe {now}")
         app(arguments, standalone_mode=True)
     except InputError as error:
         if debug:

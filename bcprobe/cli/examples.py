@@ -24,11 +24,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe probe --latent phase --checkpoint dots-nano@65536 --json",
     ),
     "intervene": ("bcprobe intervene --latent mistake --out intervention",),
-    "experiment": (
-        "bcprobe experiment scaling --plan",
-        "bcprobe experiment transfer --size cpu --jobs 2 --out runs/transfer",
-        "bcprobe experiment dagger --size gpu --cluster slurm --out runs/dagger",
+    "study": (
+        "bcprobe study scaling --plan",
+        "bcprobe study transfer --size cpu --jobs 2 --out runs/transfer",
+        "bcprobe study dagger --size gpu --cluster slurm --out runs/dagger",
     ),
+    "experiments": ("bcprobe experiments", "bcprobe experiments --json"),
     "figure": ("bcprobe figure all", "bcprobe figure emergence --out drawn"),
     "checkpoints": ("bcprobe checkpoints",),
 }

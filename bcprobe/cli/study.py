@@ -1,7 +1,8 @@
-"""The verb that carries out a study: plan, run, resume."""
+"""Verbs about many runs: study, experiments."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -16,21 +17,20 @@ from bcprobe.studies import NAMES, SIZES, get_study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcprobe.studies.study import Member, Members
-    from bcprobe.studies.sweep import Say
+    from bcprobe.studies.study import Run, Runs
 
 
-def experiment(
+def study(
     name: Annotated[str, typer.Argument(help=", ".join(NAMES))],
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only list the members, with frames and time.")
+        bool, typer.Option("--plan", help="Only list the runs, with frames and time.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; default: runs/NAME-SIZE.")
     ] = None,
     size: Annotated[str, typer.Option(help=f"{', '.join(SIZES)}: how much is spent.")] = "cpu",
     jobs: Annotated[
-        int | None, typer.Option(help="Members at a time; default: one per GPU, one on a CPU.")
+        int | None, typer.Option(help="Runs at a time; default: one per GPU, one on a CPU.")
     ] = None,
     cluster: Annotated[
         str, typer.Option(help="here; slurm, or local to try submitit without one.")
@@ -38,108 +38,152 @@ def experiment(
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """Carry out a study of several runs, or go on with it; one table comes out.
+    """Carry out a study of several training runs, or resume it; one table comes out.
 
-    Members that are done stay done. One that fails is named and the rest goes on; the exit code
+    Runs that are done stay done. A run that fails is named, the others continue, and the exit code
     is then 1. The same command again does what is left.
     """
-    from bcprobe.studies.executors import make_place
-    from bcprobe.studies.sweep import left, run
+    from bcprobe.studies.executors import make_executor
+    from bcprobe.studies.sweep import carry_out, left
     from bcprobe.studies.sweep import plan as planned
 
-    study = get_study(name)
-    members = planned(study, size, seed)
+    found = get_study(name)
+    runs = planned(found, size, seed)
     folder = Path("runs") / f"{name}-{size}" if out is None else out
-    todo = left(members, folder)
+    todo = left(runs, folder)
     if plan:
-        return _print_plan(f"{name}, size {size}", members, todo, json_)
-    place = make_place(cluster, None if jobs is None else at_least_one("--jobs", jobs), folder)
-    command = ["bcprobe", "experiment", name, "--size", size, "--seed", str(seed)]
-    with _Told(todo) as say:
-        found = run(study, members, folder, place, say, command=shlex.join(command))
-    if found.table is None:
-        for member, reason in found.failed.items():
-            sys.stderr.write(f"{member}: {reason}\n")
+        return _print_plan(f"{name}, size {size}", runs, todo, json_)
+    executor = make_executor(
+        cluster, None if jobs is None else at_least_one("--jobs", jobs), folder
+    )
+    command = ["bcprobe", "study", name, "--size", size, "--seed", str(seed)]
+    with _Report(todo) as report:
+        outcome = carry_out(found, runs, folder, executor, report, command=shlex.join(command))
+    if outcome.table is None:
+        for run, reason in outcome.failed.items():
+            sys.stderr.write(f"{run}: {reason}\n")
         if json_:
-            print_json({"study": name, "out": str(folder), "failed": dict(found.failed)})
+            print_json({"study": name, "out": str(folder), "failed": dict(outcome.failed)})
         raise typer.Exit(1)
     if json_:
-        rows = plain_rows(found.table)
+        rows = plain_rows(outcome.table)
         return print_json({"study": name, "out": str(folder), "failed": {}, "rows": rows})
-    print_scores(found.table, f"{name}, size {size}")
-    typer.echo(f"{folder / name}.parquet: {len(found.table)} rows")
+    print_scores(outcome.table, f"{name}, size {size}")
+    typer.echo(f"{folder / name}.parquet: {len(outcome.table)} rows")
 
 
-def _print_plan(title: str, members: Members, todo: Members, json_: bool) -> None:
-    missing = {one.name for one in todo}
+def _print_plan(title: str, runs: Runs, todo: Runs, json_: bool) -> None:
+    missing = {run.name for run in todo}
     if json_:
         listed = [
             {
-                "name": one.name,
-                "frames": one.frames,
-                "seconds": round(one.seconds),
-                "needs": list(one.needs),
-                "done": one.name not in missing,
-                "parameters": one.parameters,
+                "name": run.name,
+                "frames": run.frames,
+                "seconds": round(run.seconds),
+                "needs": list(run.needs),
+                "done": run.name not in missing,
+                "parameters": run.parameters,
             }
-            for one in members
+            for run in runs
         ]
-        return print_json({"members": listed, "seconds_left": round(_total(todo))})
+        return print_json({"runs": listed, "seconds_left": round(_total(todo))})
     rows = [
-        [one.name, f"{one.frames:,}", minutes(one.seconds), "" if one.name in missing else "yes"]
-        for one in members
+        [run.name, f"{run.frames:,}", duration(run.seconds), "" if run.name in missing else "yes"]
+        for run in runs
     ]
-    frames = sum(one.frames for one in todo)
-    rows.append(["left", f"{frames:,}", minutes(_total(todo)), f"{len(todo)} of {len(members)}"])
-    columns = ["member", "frames", "time", "done"]
+    frames = sum(run.frames for run in todo)
+    rows.append(["left", f"{frames:,}", duration(_total(todo)), f"{len(todo)} of {len(runs)}"])
+    columns = ["run", "frames", "time", "done"]
     print_table(columns, rows, f"{title}: frames to learn from, time on one core or one GPU")
 
 
-def _total(members: Members) -> float:
-    return sum(member.seconds for member in members)
+def _total(runs: Runs) -> float:
+    return sum(run.seconds for run in runs)
 
 
-def minutes(seconds: float) -> str:
-    """Time in minutes, or hours and minutes."""
-    whole = round(seconds / 60)
-    if whole < 1:
+def duration(seconds: float) -> str:
+    """Time in minutes, hours or days, whichever is short."""
+    if seconds < 30:
         return "< 1 min"
-    return f"{whole} min" if whole < 100 else f"{whole // 60} h {whole % 60:02d} min"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-class _Told:
-    """Something to tell of members: a bar by estimated time on a terminal, lines elsewhere."""
+class _Report:
+    """A bar by estimated time, and a line for each run that ended."""
 
-    def __init__(self, members: Members) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
+    def __init__(self, runs: Runs) -> None:
+        from bcprobe.progress import Progress
 
-        console = Console(stderr=True)
-        self.terminal = console.is_terminal
-        self.bar = Progress(console=console, transient=True, disable=not self.terminal)
-        self.task = self.bar.add_task("", total=_total(members) or 1.0)
-        self.count, self.ended = len(members), 0
+        self.bar = Progress(_total(runs) or 1.0)
+        self.count, self.ended = len(runs), 0
 
-    def __enter__(self) -> Say:
-        self.bar.start()
-        return self.tell
+    def __enter__(self) -> _Report:
+        self.bar.__enter__()
+        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    def __exit__(self, *error: Any) -> None:
+        self.bar.__exit__(*error)
 
-    def tell(self, member: Member, reason: str | None) -> None:
-        """Show that a member begins (None) or ended."""
+    def __call__(self, run: Run, reason: str | None) -> None:
+        """Show that a run begins (None), ended (empty) or failed."""
         if reason is None:
-            self.bar.update(self.task, description=f"{self.ended}/{self.count} {member.name}")
+            self.bar.advance(0, f"{self.ended}/{self.count} {run.name}")
             return
         self.ended += 1
-        self.bar.update(self.task, advance=member.seconds)
-        if reason or not self.terminal:
-            line = f"{self.ended}/{self.count} {member.name}: {reason or 'done'}"
-            self.bar.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        self.bar.advance(run.seconds)
+        self.bar.write(f"{self.ended}/{self.count} {run.name}: {reason or 'done'}")
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON holds them: nan is None, counts are whole."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return [{**row, "n": int(row["n"])} for row in rows]
+
+
+def experiments(json_: Json = False) -> None:
+    """List the named experiments of `bcprobe train`: tasks, size, frames, estimated time."""
+    import torch
+
+    from bcprobe.experiments import EXPERIMENTS
+    from bcprobe.model.transformer import ClickTransformer
+    from bcprobe.studies.costs import RATES, learning
+
+    found = []
+    for name, make in EXPERIMENTS.items():
+        plan = make()
+        with torch.device("meta"):
+            model = ClickTransformer(plan.model)
+        seconds = {device: learning(plan.model, plan.frames, RATES[device]) for device in RATES}
+        found.append(
+            {
+                "name": name,
+                "about": _about(make.__doc__ or ""),
+                "tasks": list(plan.data.tasks),
+                "parameters": sum(weights.numel() for weights in model.parameters()),
+                "frames": plan.frames,
+                "seconds": {device: round(value) for device, value in seconds.items()},
+            }
+        )
+    if json_:
+        return print_json({"experiments": found})
+    rows = [
+        [
+            one["name"],
+            len(one["tasks"]),
+            f"{one['parameters'] / 1e6:.1f} M",
+            f"{one['frames']:,}",
+            *(duration(value) for value in one["seconds"].values()),
+        ]
+        for one in found
+    ]
+    columns = ["experiment", "tasks", "parameters", "frames", "one core", "one GPU"]
+    print_table(columns, rows, "bcprobe train --experiment NAME --out FOLDER")
+    for one in found:
+        typer.echo(f"{one['name']}: {one['about']}")
+
+
+def _about(text: str) -> str:
+    """First line of a docstring; names of other experiments as they are typed."""
+    return re.sub(r"`(\w+)`", lambda name: name[1].replace("_", "-"), text.splitlines()[0])

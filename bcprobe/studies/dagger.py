@@ -41,14 +41,14 @@ from bcprobe.studies.measure import (
     unseen,
 )
 from bcprobe.studies.run import ROWS
-from bcprobe.studies.study import Member, Members, Study
+from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
 from bcprobe.types import Click, Episode
 
 #: Frames of an episode, about; the data seed whose worlds the rollouts take.
 EPISODE, ROLLOUTS = 150, 100
-#: The member that says which tasks are the worst.
+#: The run that says which tasks are the worst.
 CHOICE = "choice"
 COLUMNS = ("metric", "task", "method", "kind", "estimate", "lower", "upper", "n")
 
@@ -85,7 +85,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     """The choice of tasks; then for each task, every method once for each seed."""
     config, rate = shape_of(settings.checkpoint), RATES[settings.rate]
     named = asdict(settings)
@@ -93,13 +93,13 @@ def members(settings: Settings) -> Members:
     plain = {key: named[key] for key in general}
     tasks = len(trained_tasks(find_checkpoint(settings.checkpoint)))
     alone = looking(config, settings.worlds * settings.max_steps, rate)
-    choice = Member(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + tasks * alone)
+    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + tasks * alone)
     own = {key: named[key] for key in named if key not in ("worst", "betas", "seeds", "rate")}
     own["model"] = config.as_dict()
     seconds = _seconds(settings, config, rate) + 2 * alone
     methods = ["cloning", *(f"beta-{beta:g}" for beta in settings.betas)]
     runs = [
-        Member(
+        Run(
             f"{method}-worst-{rank + 1}-seed-{seed}",
             {"method": method, "rank": rank, "seed": seed, **own},
             settings.rounds * settings.frames,
@@ -265,4 +265,4 @@ def _accuracies(rows: pd.DataFrame, names: dict[str, Any]) -> Iterator[dict[str,
             yield scored(score, metric=metric, kind=kind, **names)
 
 
-STUDY = Study("dagger", SETTINGS, members, work, summarise)
+STUDY = Study("dagger", SETTINGS, runs, work, summarise)

@@ -76,7 +76,7 @@ def fit(parts: Sequence[Asked | None]) -> dict[str, Fitted]:
 
 
 def save(fitted: dict[str, Fitted], path: Path) -> None:
-    """Write the directions, for the members that need them."""
+    """Write the directions, for the runs that need them."""
     arrays: dict[str, Any] = {site: np.append(one.unit, one.scale) for site, one in fitted.items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

@@ -1,49 +1,52 @@
-"""Where members work: processes of this machine, one per GPU or so many on the CPU; a cluster."""
+"""Where runs are executed: processes of this machine, one per GPU or so many on the CPU; a cluster.
+
+A run has a process of its own, which ends with it: one that dies, of too little memory say, takes
+no other with it, its GPU's memory is free afterwards, and it can be stopped on its own.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from bcprobe.errors import InputError, check_name
 from bcprobe.machine import cores
-from bcprobe.studies.run import LOG, perform_by_name
-from bcprobe.studies.study import Member
+from bcprobe.parallel import Process
+from bcprobe.studies.run import LOG, execute_by_name
+from bcprobe.studies.study import Run
 
-#: Where members run: here, on a cluster by submitit, or by submitit's stand-in for one.
+#: Where runs are executed: here, on a cluster by submitit, or by submitit's stand-in for one.
 CLUSTERS = ("here", "slurm", "local")
-#: Most minutes that a cluster gives a member, and cores that it gets there.
+#: Most minutes that a cluster gives a run, and the cores it gets there.
 MINUTES, CORES = 8 * 60, 8
-Process = subprocess.Popen[bytes]
 
 
-class Place(Protocol):
-    """Somewhere to work, on several ``slots`` at a time."""
+class Executor(Protocol):
+    """Executes runs, on several ``slots`` at a time."""
 
     slots: tuple[str, ...]
 
-    def work(self, study: str, folder: Path, member: Member, slot: str) -> str:
-        """Do a member's work; why it failed, in one line, or empty."""
+    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+        """Do the work of a run; why it failed, in one line, or empty."""
         ...
 
     def stop(self) -> None:
-        """Tell those at work to save and end."""
+        """Tell the runs at work to save and end."""
         ...
 
 
-def make_place(cluster: str, jobs: int | None, folder: Path) -> Place:
-    """The place for a sweep in ``folder``; raises `InputError` if it is not to be had."""
+def make_executor(cluster: str, jobs: int | None, folder: Path) -> Executor:
+    """The executor of a study in ``folder``; raises `InputError` if it is not available."""
     check_name("cluster", cluster, CLUSTERS)
-    return Here(jobs) if cluster == "here" else Cluster(cluster, jobs, folder)
+    return LocalExecutor(jobs) if cluster == "here" else ClusterExecutor(cluster, jobs, folder)
 
 
 def gpus() -> tuple[str, ...]:
-    """Names of the GPUs here, as ``CUDA_VISIBLE_DEVICES`` takes them."""
+    """Names of the GPUs of this machine, as ``CUDA_VISIBLE_DEVICES`` takes them."""
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -54,10 +57,10 @@ def gpus() -> tuple[str, ...]:
     return tuple(map(str, range(torch.cuda.device_count())))
 
 
-class Here:
+class LocalExecutor:
     """Processes of this machine: one per GPU, or one on the CPU; ``jobs`` in all if given.
 
-    The cores are shared evenly; more jobs than GPUs share those.
+    The cores are shared evenly; with more jobs than GPUs, several share one.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -67,56 +70,54 @@ class Here:
         self.running: dict[str, Process] = {}
         self.stopped = False
 
-    def work(self, study: str, folder: Path, member: Member, slot: str) -> str:
-        """See `Place`."""
-        with (folder / LOG).open("w") as log:
-            process = self._start(study, folder, slot, log)
-            self.running[slot] = process
-            if self.stopped:
-                self._end(process)
-            code = process.wait()
-            self._end(process)
-        return "" if code == 0 else _reason(code, (folder / LOG).read_text())
-
-    def _start(self, study: str, folder: Path, slot: str, log: Any) -> Process:
-        found = os.pathsep.join(map(os.path.abspath, sys.path))
+    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+        """See `Executor`."""
         device = slot.partition(":")[2]
-        settings = {
-            "PYTHONPATH": found,
-            **({"CUDA_VISIBLE_DEVICES": device} if device else {}),
-        }
-        usual = {
-            "OMP_NUM_THREADS": str(max(1, cores() // len(self.slots))),
-            "THP_MEM_ALLOC_ENABLE": "1",
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "bcprobe.studies.run", study, str(folder)],
-            env={**usual, **os.environ, **settings},
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        threads = str(max(1, cores() // len(self.slots)))
+        settings = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
+        settings |= {"CUDA_VISIBLE_DEVICES": device} if device else {}
+        process = self.running[slot] = Process(settings)
+        if self.stopped:
+            process.stop()
+        try:
+            return process.call(_execute_logged, study, str(folder))
+        except OSError as error:
+            return str(error)
+        except KeyboardInterrupt:  # before the run began
+            return "interrupted"
+        finally:
+            del self.running[slot]
 
     def stop(self) -> None:
-        """See `Place`."""
+        """See `Executor`."""
         self.stopped = True
-        for process in self.running.values():
-            self._end(process)
-
-    def _end(self, process: Process) -> None:
-        if process.stdin is not None:
-            process.stdin.close()
+        for process in list(self.running.values()):
+            process.stop()
 
 
-def _reason(code: int, said: str) -> str:
-    lines = said.strip().splitlines()
-    if code == 130:
+def _execute_logged(study: str, folder: str) -> str:
+    """Execute a run in this process, which writes to the run's log from now on."""
+    with (Path(folder) / LOG).open("w") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
+    try:
+        execute_by_name(study, folder)
+    except InputError as error:
+        return str(error)
+    except KeyboardInterrupt:
         return "interrupted"
-    return lines[-1] if lines else f"ended with {code}"
+    except Exception as error:
+        traceback.print_exc()
+        return _reason(error)
+    return ""
 
 
-class Cluster:
+def _reason(error: Exception) -> str:
+    return traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+
+
+class ClusterExecutor:
     """Jobs of a cluster's own scheduler, through submitit; ``jobs`` at a time (default: all)."""
 
     def __init__(self, kind: str, jobs: int | None, folder: Path) -> None:
@@ -127,32 +128,27 @@ class Cluster:
                 'cluster needs the package submitit: pip install "bcprobe[slurm]"'
             ) from None
         try:
-            self.executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=kind)
+            self.scheduler = submitit.AutoExecutor(folder=folder / "jobs", cluster=kind)
         except RuntimeError as error:
             raise InputError(f"no cluster '{kind}' here: {str(error).splitlines()[0]}") from error
         gpus_each = {"gpus_per_node": 1} if kind == "slurm" else {}
-        self.executor.update_parameters(timeout_min=MINUTES, cpus_per_task=CORES, **gpus_each)
+        self.scheduler.update_parameters(timeout_min=MINUTES, cpus_per_task=CORES, **gpus_each)
         self.slots = tuple(map(str, range(jobs or 1000)))
         self.jobs: list[Any] = []
 
-    def work(self, study: str, folder: Path, member: Member, slot: str) -> str:
-        """See `Place`."""
-        self.executor.update_parameters(name=f"{study}-{member.name}"[:64])
-        job = self.executor.submit(perform_by_name, study, str(folder.resolve()))
+    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+        """See `Executor`."""
+        self.scheduler.update_parameters(name=f"{study}-{run.name}"[:64])
+        job = self.scheduler.submit(execute_by_name, study, str(folder.resolve()))
         self.jobs.append(job)
-        return _outcome(job.result)
+        try:
+            job.result()
+        except Exception as error:
+            lines = [line for line in str(error).splitlines() if line.strip(" -")]
+            return lines[-1].strip() if lines else type(error).__name__
+        return ""
 
     def stop(self) -> None:
-        """See `Place`."""
+        """See `Executor`."""
         for job in self.jobs:
             job.cancel(check=False)
-
-
-def _outcome(result: Callable[[], None]) -> str:
-    """Why a job failed, or empty; whatever it raised is told, not raised."""
-    try:
-        result()
-    except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip(" -")]
-        return lines[-1].strip() if lines else type(error).__name__
-    return ""

@@ -30,7 +30,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Member, Members, Study
+from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import DataConfig
 
@@ -76,7 +76,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     """The checkpoint as it is, and fine-tuned on one layout and on eight, once for each seed."""
     config, rate = shape_of(settings.checkpoint), RATES[settings.rate]
     named = asdict(settings)
@@ -85,10 +85,10 @@ def members(settings: Settings) -> Members:
     looks = len(settings.layouts) * len(settings.tasks) * EPISODE
     looks *= settings.episodes + settings.fitted
     test = looking(config, looks, rate)
-    start = Member("as-it-is", {"training": "none", "seed": 0, **plain}, 0, rate.start + test)
+    start = Run("as-it-is", {"training": "none", "seed": 0, **plain}, 0, rate.start + test)
     tuned = learning(config, settings.frames, rate) + test
     runs = [
-        Member(
+        Run(
             f"{training}-seed-{seed}",
             {"training": training, "seed": seed, "frames": settings.frames, **plain},
             settings.frames,
@@ -110,7 +110,7 @@ def first_layout(checkpoint: str) -> str:
 
 
 def experiment(parameters: Mapping[str, Any]) -> Experiment:
-    """The fine-tuning run of a member."""
+    """The fine-tuning of a run."""
     one = (parameters["first"],)
     return Experiment(
         name=f"layouts-{parameters['training']}",
@@ -216,4 +216,4 @@ def _aucs(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {**named, "metric": "auc", **ends, "n": int(own["n"].sum())}
 
 
-STUDY = Study("layouts", SETTINGS, members, work, summarise)
+STUDY = Study("layouts", SETTINGS, runs, work, summarise)

@@ -1,4 +1,4 @@
-"""What members of several studies do: train, predict, work alone; and means over seeds and worlds.
+"""What runs of several studies do: train, predict, work alone; and means over seeds and worlds.
 
 Raw rows are one a world, so that the summary can draw worlds and seeds anew.
 """
@@ -56,7 +56,7 @@ def shape_of(checkpoint: str | Path) -> ClickTransformerConfig:
 
 
 def unseen(count: int, first: int = 0) -> list[int]:
-    """Seeds of test worlds, the same for every member."""
+    """Seeds of test worlds, the same for every run."""
     return [split_seed("test", first + number) for number in range(count)]
 
 

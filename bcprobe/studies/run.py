@@ -1,16 +1,8 @@
-"""One member at work in its folder; as a program it is what the sweep starts.
-
-``python -m bcprobe.studies.run STUDY FOLDER`` works until it is done, or until its
-standard input closes: then it saves what it has and ends, as after Ctrl-C.
-"""
+"""One run in its folder: the settings it was begun with, its log, and the rows it found."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,19 +11,19 @@ from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
 from bcprobe.results import write_table
 from bcprobe.studies import get_study
-from bcprobe.studies.study import Member, Study
+from bcprobe.studies.study import Run, Study
 
-CONFIG, ROWS, LOG = "member.json", "rows.parquet", "log.txt"
+CONFIG, ROWS, LOG = "run.json", "rows.parquet", "log.txt"
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a member's rows are there."""
+    """Whether the rows of a run are there."""
     return (folder / ROWS).is_file()
 
 
-def claim(folder: Path, study: str, member: Member) -> None:
-    """Make a folder the member's. Raises `InputError` if it is that of other settings."""
-    mine = {"study": study, "parameters": json.loads(json.dumps(member.parameters))}
+def claim(folder: Path, study: str, run: Run) -> None:
+    """Give a folder to a run. Raises `InputError` if it was begun with other settings."""
+    mine = {"study": study, "parameters": json.loads(json.dumps(run.parameters))}
     theirs = read_config(folder)
     if theirs is not None and theirs != mine:
         what = _difference(theirs, mine)
@@ -50,7 +42,7 @@ def _difference(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """What a folder says of its member; None if there is none."""
+    """Study and parameters of the run in a folder; None if there is none."""
     try:
         return dict(json.loads((folder / CONFIG).read_text()))
     except FileNotFoundError:
@@ -59,39 +51,15 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"cannot read '{folder / CONFIG}': {error}") from error
 
 
-def perform(study: Study, folder: Path) -> None:
-    """Do a member's work and write its rows, whole or not at all."""
+def execute(study: Study, folder: Path) -> None:
+    """Do the work of the run in a folder and write its rows, whole or not at all."""
     config = read_config(folder)
     if config is None:
-        raise InputError(f"'{folder}' is no member of '{study.name}'")
+        raise InputError(f"'{folder}' is no run of '{study.name}'")
     rows = study.work(config["parameters"], folder)
-    write_table(rows.assign(member=folder.name), folder / ROWS)
+    write_table(rows.assign(run=folder.name), folder / ROWS)
 
 
-def perform_by_name(study: str, folder: str) -> None:
-    """`perform`, for programs that are told names."""
-    perform(get_study(study), Path(folder))
-
-
-def _end_with_input() -> None:
-    """Interrupt this process once nobody holds the other end of its standard input."""
-    while os.read(0, 1024):  # not sys.stdin, whose lock would be held while Python ends
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def main(study: str, folder: str) -> None:
-    """Work; bad input is one line on standard error and exit code 2, an interruption 130."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if begun in the background
-    try:
-        threading.Thread(target=_end_with_input, daemon=True).start()
-        perform_by_name(study, folder)
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def execute_by_name(study: str, folder: str) -> None:
+    """`execute`, for processes that are told names."""
+    execute(get_study(study), Path(folder))

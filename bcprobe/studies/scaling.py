@@ -1,6 +1,6 @@
 """Scaling: loss on unseen worlds against frames and FLOPs, for networks of several sizes.
 
-All members see the same frames in the same order; seeds differ in their first weights. The
+All runs see the same frames in the same order; seeds differ in their first weights. The
 learning rate stays as it is after the warm-up, so that a saved step is a run of that length.
 """
 
@@ -30,7 +30,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Member, Members, Study
+from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.tasks import TRAINING_TASKS
 from bcprobe.training.config import Experiment
 from bcprobe.training.flops import step_flops
@@ -84,20 +84,20 @@ def shape(d_model: int, n_layers: int, n_heads: int) -> ClickTransformerConfig:
     return ClickTransformerConfig(d_model, n_layers, n_heads, stem=stem, head="fine_pointer")
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     """One for each size and seed."""
     return tuple(
         _member(settings, size, seed) for size in settings.sizes for seed in settings.seeds
     )
 
 
-def _member(settings: Settings, size: tuple[int, int, int], seed: int) -> Member:
+def _member(settings: Settings, size: tuple[int, int, int], seed: int) -> Run:
     config, rate = shape(*size), RATES[settings.rate]
     plain = {k: v for k, v in asdict(settings).items() if k not in ("sizes", "seeds", "rate")}
     looks = settings.episodes * len(settings.tasks) * EPISODE
     steps = len(_powers(settings.first, settings.frames))
     seconds = learning(config, settings.frames, rate) + steps * looking(config, looks, rate)
-    return Member(
+    return Run(
         name=f"width-{size[0]}-seed-{seed}",
         parameters={**plain, "model": config.as_dict(), "seed": seed},
         frames=settings.frames,
@@ -110,7 +110,7 @@ def _powers(first: int, last: int) -> list[int]:
 
 
 def experiment(parameters: Mapping[str, Any]) -> Experiment:
-    """The training run of a member."""
+    """The training of a run."""
     config, first = config_of(parameters), parameters["first"]
     tasks = tuple(parameters["tasks"])
     return Experiment(
@@ -270,4 +270,4 @@ def _equal_loss(found: Curves) -> Iterator[dict[str, Any]]:
             yield scored(score, metric="accuracy_at_loss", name=kind, parameters=size, **names)
 
 
-STUDY = Study("scaling", SETTINGS, members, work, summarise)
+STUDY = Study("scaling", SETTINGS, runs, work, summarise)

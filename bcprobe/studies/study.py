@@ -1,4 +1,4 @@
-"""What a study is: members that work alone, and a table made of what they find."""
+"""What a study is: runs that work by themselves, and a table made of what they find."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Member:
+class Run:
     """A piece of work, as plain data.
 
     ``parameters`` is everything its rows depend on, as JSON holds it. ``frames`` are those it
-    learns from and ``seconds`` what it is thought to take, on one core or one GPU. It starts
-    when the members that it ``needs`` are done.
+    learns from and ``seconds`` the time it is estimated to take, on one core or one GPU. It starts
+    when the runs that it ``needs`` are done.
     """
 
     name: str
@@ -27,22 +27,22 @@ class Member:
     needs: tuple[str, ...] = field(default=())
 
 
-Members = tuple[Member, ...]
+Runs = tuple[Run, ...]
 
 
 @dataclass(frozen=True)
 class Study:
     """A question, and how it is answered.
 
-    ``settings`` of each size (`bcprobe.studies.SIZES`) give the ``members``. ``work(parameters,
-    folder)`` does a member's work and returns its rows; what it leaves in its folder lets it go
-    on after a stop, and is there for the members that need it, as ``folder.parent / name``.
+    ``settings`` of each size (`bcprobe.studies.SIZES`) give the ``runs``. ``work(parameters,
+    folder)`` does the work of a run and returns its rows; what it leaves in its folder lets it
+    continue after a stop, and is there for the runs that need it, as ``folder.parent / name``.
     ``summarise(rows)`` makes the tidy table, with ``estimate``, ``lower``, ``upper`` and ``n``,
-    from the rows of all members, which have their ``member``'s name.
+    from the rows of all runs, whose column ``run`` holds the run's name.
     """
 
     name: str
     settings: Mapping[str, Any]
-    members: Callable[[Any], Members]
+    runs: Callable[[Any], Runs]
     work: Callable[[Mapping[str, Any], Path], pd.DataFrame]
     summarise: Callable[[pd.DataFrame], pd.DataFrame]

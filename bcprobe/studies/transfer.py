@@ -31,7 +31,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Member, Members, Study
+from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.tasks import HELD_OUT_TASKS
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import DataConfig
@@ -86,7 +86,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     """The checkpoint as it is, prompted, looked into; every run; one run looked into."""
     config = shape_of(settings.checkpoint)
     named = asdict(settings)
@@ -94,7 +94,7 @@ def members(settings: Settings) -> Members:
     rate = RATES[settings.rate]
     alone = looking(config, settings.worlds * settings.max_steps, rate)
     as_it_is = tuple(
-        Member(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + alone)
+        Run(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + alone)
         for name in ("zero_shot", "in_context")
     )
     return *as_it_is, *_runs(settings, config, plain, alone), *_insides(settings, config, plain)
@@ -102,7 +102,7 @@ def members(settings: Settings) -> Members:
 
 def _runs(
     settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any], alone: float
-) -> Iterator[Member]:
+) -> Iterator[Run]:
     asked_of = {"fine_tuned": settings.episodes, "scratch": (*settings.episodes, *settings.scratch)}
     known = {key: asdict(settings)[key] for key in ("group", "rows", "row_length")}
     known["model"] = config.as_dict()
@@ -113,24 +113,24 @@ def _runs(
             for seed in settings.seeds:
                 own = {"what": start, "episodes": count, "seed": seed, "frames": frames}
                 name = f"{start.replace('_', '-')}-{count}-seed-{seed}"
-                yield Member(name, {**plain, **known, **own}, frames, seconds)
+                yield Run(name, {**plain, **known, **own}, frames, seconds)
 
 
 def _insides(
     settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any]
-) -> Iterator[Member]:
+) -> Iterator[Run]:
     known = {key: asdict(settings)[key] for key in ("fitted", "probed", "pairs")}
     rate = RATES[settings.rate]
     tuned = f"fine-tuned-{settings.tuned}-seed-{settings.seeds[0]}"
     frames = settings.fitted * OTHERS * 9 + (settings.probed + 3 * settings.pairs) * EPISODE
     seconds = rate.start + looking(config, frames, rate)
-    yield Member("inside-before", {"what": "before", **plain, **known}, 0, seconds)
+    yield Run("inside-before", {"what": "before", **plain, **known}, 0, seconds)
     after = {"what": "after", "tuned": tuned, **plain, **known}
-    yield Member("inside-after", after, 0, seconds, (tuned, "inside-before"))
+    yield Run("inside-after", after, 0, seconds, (tuned, "inside-before"))
 
 
 def experiment(parameters: Mapping[str, Any]) -> Experiment:
-    """The training run of a member: on a fixed number of episodes, from weights or from nothing."""
+    """The training of a run: on a fixed number of episodes, from weights or from nothing."""
     tuned = parameters["what"] == "fine_tuned"
     data = DataConfig(
         (parameters["task"],),
@@ -220,4 +220,4 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([*made, *inside.to_dict("records")], columns=list(COLUMNS))
 
 
-STUDY = Study("transfer", SETTINGS, members, work, summarise)
+STUDY = Study("transfer", SETTINGS, runs, work, summarise)

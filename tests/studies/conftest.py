@@ -1,4 +1,4 @@
-"""A network of two tasks that knows nothing, and a place to work without starting programs."""
+"""A network of two tasks that knows nothing, and an executor that starts no processes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bcprobe.experiments import tiny
-from bcprobe.studies.run import perform
-from bcprobe.studies.study import Member, Study
+from bcprobe.studies.run import execute
+from bcprobe.studies.study import Run, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import train
 
@@ -17,17 +17,17 @@ TASKS = ("colored_dot_tracking", "animal_limb_tracking")
 
 
 class Inside:
-    """This process; a member that raises has failed."""
+    """This process; a run that raises has failed."""
 
     def __init__(self, study: Study, slots: int = 1) -> None:
         self.study, self.slots = study, tuple(map(str, range(slots)))
         self.worked: list[str] = []
         self.stopped = False
 
-    def work(self, study: str, folder: Path, member: Member, slot: str) -> str:
-        self.worked.append(member.name)
+    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+        self.worked.append(run.name)
         try:
-            perform(self.study, folder)
+            execute(self.study, folder)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return ""

@@ -23,7 +23,7 @@ from bcprobe.rng import generator, split_seed
 from bcprobe.studies import NAMES, SIZES, dagger, get_study, layouts, scaling, transfer
 from bcprobe.studies.in_context import Prompted, demonstration
 from bcprobe.studies.study import Study
-from bcprobe.studies.sweep import plan, run
+from bcprobe.studies.sweep import carry_out, plan
 from bcprobe.training.shards import shard_keys
 from tests.studies.conftest import TASKS, Inside
 
@@ -32,28 +32,28 @@ SCORES = {"estimate", "lower", "upper", "n"}
 
 @pytest.fixture
 def carried_out(tmp_path: Path) -> Callable[..., pd.DataFrame]:
-    def carry_out(study: Study, settings: object, *left_out: str) -> pd.DataFrame:
-        members = [m for m in study.members(settings) if not m.name.startswith(left_out or "-")]
-        found = run(study, members, tmp_path / "out", Inside(study))
+    def table(study: Study, settings: object, *left_out: str) -> pd.DataFrame:
+        runs = [run for run in study.runs(settings) if not run.name.startswith(left_out or "-")]
+        found = carry_out(study, runs, tmp_path / "out", Inside(study))
         assert found.failed == {}
         assert set(found.table.columns) >= SCORES
         assert (found.table["lower"].dropna() <= found.table["upper"].dropna()).all()
         return found.table
 
-    return carry_out
+    return table
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", SIZES)
-def test_plans_name_each_member_once_after_what_it_needs(name: str, size: str) -> None:
-    members = plan(get_study(name), size)
-    names = [member.name for member in members]
+def test_plans_name_each_run_once_after_what_it_needs(name: str, size: str) -> None:
+    runs = plan(get_study(name), size)
+    names = [run.name for run in runs]
     assert len(set(names)) == len(names)
-    for place, member in enumerate(members):
-        assert set(member.needs) <= set(names[:place])
-        assert member.seconds > 0
+    for place, run in enumerate(runs):
+        assert set(run.needs) <= set(names[:place])
+        assert run.seconds > 0
     if size == "cpu":
-        assert sum(member.seconds for member in members) < 2 * 90 * 60
+        assert sum(run.seconds for run in runs) < 2 * 90 * 60
 
 
 def test_sizes_span_a_factor_of_thirty_and_share_their_frames() -> None:
@@ -65,7 +65,7 @@ def test_sizes_span_a_factor_of_thirty_and_share_their_frames() -> None:
         ]
         assert len(settings.sizes) >= 4
         assert counts[1] > 30 * counts[0]
-        plans = [scaling.experiment(m.parameters) for m in scaling.members(settings)]
+        plans = [scaling.experiment(m.parameters) for m in scaling.runs(settings)]
         assert len({(p.data, p.rows, p.row_length, p.frames) for p in plans}) == 1
         assert {p.model_seed for p in plans} == {0, 1}
 
@@ -141,7 +141,7 @@ def test_layouts_start_from_one(checkpoint: str, tmp_path: Path) -> None:
     card = (Path(checkpoint) / "config.json").read_text()
     (tmp_path / "config.json").write_text(card.replace('"original"', '"original", "retro"'))
     with pytest.raises(InputError, match="was trained on 2 layouts; it must be one"):
-        layouts.members(replace(layouts.SETTINGS["tiny"], checkpoint=str(tmp_path)))
+        layouts.runs(replace(layouts.SETTINGS["tiny"], checkpoint=str(tmp_path)))
 
 
 def test_dagger_works_on_the_worst_task(carried_out, checkpoint: str, tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ def test_dagger_works_on_the_worst_task(carried_out, checkpoint: str, tmp_path: 
     table = carried_out(dagger.STUDY, settings, "cloning")
     tested = table[table["metric"] == "score"].groupby("method")["task"].agg(set)
     assert tested["none"] == set(TASKS)
-    worst = dagger.worst_tasks(tmp_path / "out" / "members" / dagger.CHOICE)[0]
+    worst = dagger.worst_tasks(tmp_path / "out" / "runs" / dagger.CHOICE)[0]
     assert tested["beta-0.1"] == {worst}
     assert set(table.loc[table["metric"] == "nll", "kind"]) > {"all", "done"}
 
 
 def test_rounds_gather_what_was_visited(checkpoint: str, tmp_path: Path) -> None:
     settings = replace(dagger.SETTINGS["tiny"], checkpoint=checkpoint)
-    parameters = dagger.members(settings)[-1].parameters
+    parameters = dagger.runs(settings)[-1].parameters
     rolled = [dagger._visit(checkpoint, TASKS[0], parameters, tmp_path, n) for n in (0, 1, 1)]
     first, second, again = map(read_episodes, rolled)
     assert (len(first), second[:2], again) == (2, first, second)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,10 @@ from bcprobe.errors import InputError
 from bcprobe.results import read_table
 from bcprobe.studies import executors
 from bcprobe.studies import run as run_module
-from bcprobe.studies.executors import Here, make_place
-from bcprobe.studies.run import LOG, claim, perform
-from bcprobe.studies.study import Member, Members, Study
-from bcprobe.studies.sweep import left, member_folder, plan, run
+from bcprobe.studies.executors import ClusterExecutor, LocalExecutor, make_executor
+from bcprobe.studies.run import LOG, claim, execute
+from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.sweep import carry_out, left, plan, run_folder
 from tests.studies.conftest import Inside
 
 
@@ -29,17 +30,15 @@ class Settings:
     broken: tuple[int, ...] = ()
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     seeds = [
-        Member(
+        Run(
             f"seed-{seed}",
             {"seed": seed, "factor": settings.factor, "broken": seed in settings.broken},
         )
         for seed in settings.seeds
     ]
-    return *seeds, Member(
-        "sum", {"of": [m.name for m in seeds]}, needs=tuple(m.name for m in seeds)
-    )
+    return *seeds, Run("sum", {"of": [m.name for m in seeds]}, needs=tuple(m.name for m in seeds))
 
 
 def work(parameters: Mapping[str, Any], folder: Path) -> pd.DataFrame:
@@ -52,122 +51,132 @@ def work(parameters: Mapping[str, Any], folder: Path) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.groupby("member", sort=False)["value"].sum().reset_index()
+    return rows.groupby("run", sort=False)["value"].sum().reset_index()
 
 
 def study(**settings: Any) -> Study:
-    return Study("sums", {"tiny": Settings(**settings)}, members, work, summarise)
+    return Study("sums", {"tiny": Settings(**settings)}, runs, work, summarise)
 
 
-def carry_out(one: Study, out: Path, **options: Any):
-    place = Inside(one, **options)
+def work_it(one: Study, out: Path, **options: Any):
+    executor = Inside(one, **options)
     said: list[tuple[str, str | None]] = []
-    found = run(one, plan(one, "tiny"), out, place, lambda m, why: said.append((m.name, why)))
-    return found, place, said
+    found = carry_out(
+        one, plan(one, "tiny"), out, executor, lambda m, why: said.append((m.name, why))
+    )
+    return found, executor, said
 
 
-def test_members_are_worked_once_and_make_one_table(tmp_path: Path) -> None:
-    found, place, said = carry_out(study(), tmp_path)
+def test_runs_are_worked_once_and_make_one_table(tmp_path: Path) -> None:
+    found, executor, said = work_it(study(), tmp_path)
     assert found.table["value"].tolist() == [0, 2, 4, 6]
     pd.testing.assert_frame_equal(read_table(tmp_path / "sums.parquet"), found.table)
-    assert place.worked == ["seed-0", "seed-1", "seed-2", "sum"]
-    assert said == [pair for name in place.worked for pair in ((name, None), (name, ""))]
-    again, place, _ = carry_out(study(), tmp_path)
-    assert place.worked == []
+    assert executor.worked == ["seed-0", "seed-1", "seed-2", "sum"]
+    assert said == [pair for name in executor.worked for pair in ((name, None), (name, ""))]
+    again, executor, _ = work_it(study(), tmp_path)
+    assert executor.worked == []
     pd.testing.assert_frame_equal(again.table, found.table)
 
 
-def test_a_failed_member_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_failed_run_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     one = study(broken=(1,))
-    found, place, _ = carry_out(one, tmp_path, slots=2)
+    found, executor, _ = work_it(one, tmp_path, slots=2)
     assert found.table is None
     assert found.failed == {
         "seed-1": "ValueError: out of luck",
         "sum": "needs seed-1, which failed",
     }
-    assert set(place.worked) == {"seed-0", "seed-1", "seed-2"}
+    assert set(executor.worked) == {"seed-0", "seed-1", "seed-2"}
     assert not (tmp_path / "sums.parquet").exists()
     assert [m.name for m in left(plan(one, "tiny"), tmp_path)] == ["seed-1", "sum"]
-    (member_folder(tmp_path, "seed-1") / "mended").touch()
-    found, place, _ = carry_out(one, tmp_path)
-    assert place.worked == ["seed-1", "sum"]
+    (run_folder(tmp_path, "seed-1") / "mended").touch()
+    found, executor, _ = work_it(one, tmp_path)
+    assert executor.worked == ["seed-1", "sum"]
     assert found.table["value"].tolist() == [0, 2, 4, 6]
 
 
 def test_a_changed_setting_is_refused_before_anything_is_done(tmp_path: Path) -> None:
-    carry_out(study(broken=(2,)), tmp_path)
+    work_it(study(broken=(2,)), tmp_path)
     other = study(broken=(2,), factor=3.0)
     with pytest.raises(InputError, match=r"factor is 2.0 there, 3.0 here; choose another --out"):
-        carry_out(other, tmp_path)
+        work_it(other, tmp_path)
     seeds = plan(study(), "tiny", seed=5)
     assert [m.name for m in seeds] == ["seed-5", "seed-6", "seed-7", "sum"]
     with pytest.raises(InputError, match="unknown size 'tinny'; did you mean 'tiny'"):
         plan(study(), "tinny")
 
 
-def test_members_that_need_what_is_not_there_are_refused(tmp_path: Path) -> None:
+def test_runs_that_need_what_is_not_there_are_refused(tmp_path: Path) -> None:
     one = study()
     odd = replace(plan(one, "tiny")[0], needs=("nobody",))
     with pytest.raises(InputError, match="'seed-0' needs one that the study does not have"):
-        run(one, (odd,), tmp_path, Inside(one))
+        carry_out(one, (odd,), tmp_path, Inside(one))
 
 
-def test_an_interruption_lets_members_save_and_is_raised_again(tmp_path: Path) -> None:
+def test_an_interruption_lets_runs_save_and_is_raised_again(tmp_path: Path) -> None:
     one = study()
-    place = Inside(one)
+    executor = Inside(one)
 
-    def interrupt(_: Member, reason: str | None) -> None:
+    def interrupt(_: Run, reason: str | None) -> None:
         if reason == "":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(one, plan(one, "tiny"), tmp_path, place, interrupt)
-    assert place.stopped
+        carry_out(one, plan(one, "tiny"), tmp_path, executor, interrupt)
+    assert executor.stopped
     assert [m.name for m in left(plan(one, "tiny"), tmp_path)][:1] == ["seed-1"]
 
 
-def test_a_program_of_its_own_fails_in_one_line_and_ends_when_told(tmp_path: Path) -> None:
-    place = Here(jobs=1)
-    bad = Member("bad", {"training": "none", "checkpoint": str(tmp_path / "nothing")})
-    folder = member_folder(tmp_path, bad)
+def test_a_process_of_its_own_fails_in_one_line_and_ends_when_told(tmp_path: Path) -> None:
+    executor = LocalExecutor(jobs=1)
+    bad = Run("bad", {"training": "none", "checkpoint": str(tmp_path / "nothing")})
+    folder = run_folder(tmp_path, bad.name)
     claim(folder, "layouts", bad)
-    reason = place.work("layouts", folder, bad, place.slots[0])
+    reason = executor.execute("layouts", folder, bad, executor.slots[0])
     assert "unknown checkpoint" in reason or "cannot fetch" in reason
     assert "Traceback" not in (folder / LOG).read_text()
-    place.stop()
+    executor.stop()
     began = time.monotonic()
-    assert place.work("layouts", folder, bad, place.slots[0]) in (reason, "interrupted")
+    assert executor.execute("layouts", folder, bad, executor.slots[0]) in (reason, "interrupted")
     assert time.monotonic() - began < 60
 
 
-def test_places_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executors_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     with pytest.raises(InputError, match="unknown cluster 'slrum'; did you mean 'slurm'"):
-        make_place("slrum", None, tmp_path)
-    assert len(make_place("here", 3, tmp_path).slots) == 3
+        make_executor("slrum", None, tmp_path)
+    assert len(make_executor("here", 3, tmp_path).slots) == 3
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(InputError, match=r'pip install "bcprobe\[slurm\]"'):
-        make_place("slurm", None, tmp_path)
+        make_executor("slurm", None, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_submitit_works_members_as_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submitit_executes_runs_as_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     one = study()
     monkeypatch.setattr(executors, "CLUSTERS", ("here", "slurm", "local", "debug"))
     monkeypatch.setattr(run_module, "get_study", lambda name: one)
-    found = run(one, plan(one, "tiny"), tmp_path, make_place("debug", 2, tmp_path))
+    found = carry_out(one, plan(one, "tiny"), tmp_path, make_executor("debug", 2, tmp_path))
     assert found.table["value"].tolist() == [0, 2, 4, 6]
 
 
-def test_a_job_that_raises_is_told_in_its_last_line() -> None:
+def test_a_job_that_raises_fails_with_its_last_line(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    failing = SimpleNamespace(
+        update_parameters=lambda **names: None,
+        submit=lambda *work: SimpleNamespace(result=fail),
+    )
+
     def fail() -> None:
         raise RuntimeError("Job failed:\n----\nValueError: out of luck\n----\n")
 
-    assert executors._outcome(fail) == "ValueError: out of luck"
-    assert executors._outcome(lambda: None) == ""
+    executor = ClusterExecutor("local", 1, tmp_path)
+    executor.scheduler = failing
+    first = plan(study(), "tiny")[0]
+    assert executor.execute("sums", tmp_path, first, "0") == "ValueError: out of luck"
 
 
 def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -175,7 +184,7 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     first = plan(one, "tiny")[0]
     claim(tmp_path / "seed-0", one.name, first)
     with pytest.raises(ValueError):
-        perform(one, tmp_path / "seed-0")
-    assert [path.name for path in (tmp_path / "seed-0").iterdir()] == ["member.json"]
-    with pytest.raises(InputError, match="is no member"):
-        perform(one, tmp_path / "nowhere")
+        execute(one, tmp_path / "seed-0")
+    assert [path.name for path in (tmp_path / "seed-0").iterdir()] == ["run.json"]
+    with pytest.raises(InputError, match="is no run"):
+        execute(one, tmp_path / "nowhere")
