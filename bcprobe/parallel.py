@@ -76,6 +76,8 @@ class Process:
 
 #: Set in a process that was told to stop before its work began.
 _TOLD_TO_STOP = threading.Event()
+#: Set in a process while it has no work.
+_IDLE = threading.Event()
 
 
 def _detach(parent: int) -> int:
@@ -83,6 +85,7 @@ def _detach(parent: int) -> int:
     os.setpgid(0, 0)
     multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to its children
     signal.signal(signal.SIGINT, _note_stop)
+    _IDLE.set()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return os.getpid()
 
@@ -93,6 +96,7 @@ def _note_stop(*_: Any) -> None:
 
 def _stoppable(work: Callable[..., U], *arguments: Any) -> U:
     """``work`` of the arguments, with ``KeyboardInterrupt`` raised in it at a stop."""
+    _IDLE.clear()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if _TOLD_TO_STOP.is_set():
@@ -100,12 +104,16 @@ def _stoppable(work: Callable[..., U], *arguments: Any) -> U:
         return work(*arguments)
     finally:
         signal.signal(signal.SIGINT, _note_stop)
+        _IDLE.set()
 
 
 def _end_with(parent: int) -> None:
+    """Interrupt the work once the parent is dead, and end when it has saved."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGINT)
+    _IDLE.wait()
+    os._exit(130)
 
 
 def in_threads(work: Callable[[T], U], items: Iterable[T]) -> list[U]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -69,6 +71,26 @@ def test_a_process_told_to_stop_does_not_begin(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         process.call(wait_to_be_stopped, str(tmp_path / "begun"))
     assert not (tmp_path / "begun").exists()
+
+
+def test_a_process_saves_and_ends_when_its_parent_dies(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    code = (
+        "from bcprobe.parallel import Process; from tests.test_parallel import wait_to_be_stopped;"
+        f"process = Process({{}}); print(process.pid.result(), flush=True);"
+        f"process.call(wait_to_be_stopped, {str(begun)!r})"
+    )
+    root = Path(__file__).parents[1]
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root) as parent:
+        child = int(parent.stdout.readline())
+        while not begun.exists():
+            time.sleep(0.05)
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_a_process_that_dies_is_an_error_of_its_own() -> None:
