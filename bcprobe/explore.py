@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from bcprobe.activations.dataset import collect
+from bcprobe.activations.extract import collect
 from bcprobe.activations.lens import Decision, look
 from bcprobe.errors import InputError
 from bcprobe.figures import moment

@@ -46,12 +46,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from bcprobe.model.registry import find_checkpoint, trained_tasks
-from bcprobe.probes.linear import C, arrays
+from bcprobe.probes.linear import C
 from bcprobe.probes.logistic import fit_logistics
-from bcprobe.activations.pooling import combine, make_pool
+from bcprobe.activations.dataset import make_pool
+from bcprobe.activations.gather import load_pool
 pool = make_pool(sys.argv[1], trained_tasks(find_checkpoint(sys.argv[1])), 40)
 site = pool.sources[0].sites[-1]
-x, y, group = arrays(combine(pool.load(False)), site, "mistake", "matched")
+x, y, group = load_pool(pool, sys.argv[1], progress=False).arrays("mistake", site, None)
 y = y.astype(bool)
 rng = np.random.default_rng(0)
 names, own = np.unique(group, return_inverse=True)
@@ -78,7 +79,7 @@ GATHER = """
 import json, sys, time
 import torch
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.activations.extract import at_cls, worked
+from bcprobe.activations.extract import look, worked
 from bcprobe.activations.sites import residual_sites
 from bcprobe.rng import split_seed
 torch.set_num_threads(1)
@@ -90,7 +91,7 @@ def plain():
     with torch.inference_mode():
         model(frames, previous)
 def gathered():
-    at_cls(model, residual_sites(model.config), frames, previous)
+    look(model, residual_sites(model.config), ("cls",), [(episode, pixels)], pixels, answers=False)
 def everything():
     with torch.inference_mode():
         model.run_with_cache(frames, previous)

@@ -13,7 +13,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bcprobe.activations.dataset import arrays, collect
+from bcprobe.activations.extract import collect
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.explore import explore
@@ -66,7 +66,7 @@ probe_layers.plot(result.table())
 
 # %%
 unseen = [generate(task, split_seed("test", 20_000 + i)) for i in range(UNSEEN)]
-features, mistaken, _ = arrays(collect(model, unseen), result.best.site, "mistake")
+features, mistaken, _ = collect(model, unseen).arrays("mistake", result.best.site, None)
 unit, direction = result.direction.directions[0], result.direction
 along = (features @ unit - direction.centre[0]) / direction.separation[0]
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")

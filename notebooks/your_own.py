@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bcprobe.activations.dataset import collect
+from bcprobe.activations.extract import collect
 from bcprobe.activations.labels import ask
 from bcprobe.annotators import ANNOTATORS
 from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy

@@ -68,8 +68,8 @@ def lone_source(checkpoint: Path) -> Source:
 
 @pytest.fixture(scope="session")
 def gathered_both(source: Source, lone_source: Source) -> list[Activations]:
-    """What two workers made of two sources: the one time that torch starts in other processes."""
-    from bcprobe.activations.workers import gather_sources
+    """What two processes made of two sources: the one time that torch starts in others."""
+    from bcprobe.activations.gather import gather_sources
 
     return list(gather_sources([source, lone_source], workers=2))
 
@@ -102,7 +102,10 @@ def labels_of(episodes: int, rng: np.random.Generator, length: int = LENGTH) -> 
             mistaken = placed and rng.random() < 0.3
             standing = 1 if mistaken else 0
             row = {
+                "task": "colored_dot_tracking",
                 "episode": episode,
+                "world_seed": episode,
+                "group": episode,
                 "step": t,
                 "position": t // 3 % 12,
                 "progress": t / length,
@@ -118,8 +121,7 @@ def labels_of(episodes: int, rng: np.random.Generator, length: int = LENGTH) -> 
             rows.append(row)
     from bcprobe.activations.labels import COLUMNS
 
-    table = pd.DataFrame(rows)
-    return table.reindex(columns=COLUMNS)
+    return pd.DataFrame(rows).reindex(columns=[*COLUMNS, "group"])
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +144,7 @@ def planted(labels: pd.DataFrame) -> Activations:
     hashes = {"checkpoint": "c" * 64, "episodes": "e" * 64}
     from bcprobe.activations.dataset import Activations
 
-    return Activations(values, labels, untrained, pixels, hashes)
+    return Activations(values, labels, (untrained,), pixels, hashes)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bcprobe.activations.dataset import collect
+from bcprobe.activations.extract import collect
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.explore import Explorer, explore, read_out

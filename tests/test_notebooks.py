@@ -6,7 +6,7 @@ The cell tagged ``parameters`` holds all that is changed for it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib import pyplot
 
-from bcprobe.activations.dataset import Activations, Source, activations_of
-from bcprobe.activations.extract import gather, untrained_like, worked
 from bcprobe.annotators import ANNOTATORS
-from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
+from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.config import ClickTransformerConfig
-from bcprobe.model.registry import checkpoint_hash
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import TASKS
 
@@ -66,19 +63,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def gathered(sources: Sequence[Source], **_: Any) -> Iterator[Activations]:
-    """What programs would gather; to start them takes longer than their work here."""
-    for source in sources:
-        model = load_checkpoint(source.checkpoint)
-        models = (model, untrained_like(model, source.seed))
-        found = gather(models, source.sites, worked(source.world_seeds, source.task))
-        yield activations_of(found, checkpoint=checkpoint_hash(source.checkpoint))
-
-
 @pytest.fixture(autouse=True)
 def tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A shell, a backend and registries of each notebook's own."""
-    monkeypatch.setattr("bcprobe.probes.one_task.gather_sources", gathered)
+    monkeypatch.setattr("bcprobe.parallel.cores", lambda: 1)  # to start processes takes longer
     before = [(registry, dict(registry)) for registry in (TASKS, ANNOTATORS)]
     backend = matplotlib.get_backend()
     pyplot.switch_backend("agg")

@@ -1,91 +1,202 @@
-"""Activations at [cls], gathered while a model looks at episodes. Needs torch.
-
-As a program it works through its share of each of some jobs, so that the program that asked need
-not load torch and all cores are used: ``python -m bcprobe.activations.extract JOBS OUT``.
-"""
+"""One pass of a model over episodes: what it holds inside, and what it predicts. Needs torch."""
 
 from __future__ import annotations
 
-import json
-import pickle
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bcprobe.activations.dataset import DONE, Gathered, Halves
-from bcprobe.activations.sites import check_sites
+from bcprobe.activations.dataset import (
+    Activations,
+    Source,
+    Values,
+    as_stored,
+    label_rows,
+    name_of,
+)
+from bcprobe.activations.labels import NONE_PLACED
+from bcprobe.activations.sites import check_sites, check_tokens, patch_at, residual_sites
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.simulator import Simulator
+from bcprobe.episodes.store import episodes_hash
 from bcprobe.errors import InputError
+from bcprobe.gui.layouts import button_rect
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.transformer import ClickTransformer
-from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Episode
+from bcprobe.model.registry import checkpoint_hash
+from bcprobe.model.transformer import Clicks, ClickTransformer
+from bcprobe.tasks import get_task
+from bcprobe.types import PLACING, SCREEN_HEIGHT, SCREEN_WIDTH, Episode
 
 #: Frames shown to a model at a time (0.5 MB each); an episode is never cut.
-TAPE = 128
+FRAMES = 128
+#: Side in px of the patches whose mean colours are kept.
 PATCH = 40
+#: An episode and its frames, uint8 [step, 360, 480, 3].
 Recording = tuple[Episode, NDArray[np.uint8]]
+Look = tuple[Values, dict[str, NDArray[np.float32]]]
+
+
+def collect(
+    model: ClickTransformer,
+    episodes: Iterable[Episode],
+    sites: Sequence[str] | None = None,
+    tokens: str | Sequence[str] = "cls",
+) -> Activations:
+    """Activations of a model on any episodes, in one pass, on its device and nothing on disk.
+
+    ``sites`` default to the residual stream. Raises `InputError` for an unknown site or token, or
+    if there is no episode.
+    """
+    chosen = check_sites(residual_sites(model.config) if sites is None else sites, model.config)
+    episodes = list(episodes)
+    if not any(map(len, episodes)):
+        raise InputError("no step to look at; give one episode or more")
+    return gather([model], chosen, check_tokens(tokens), replayed(episodes))[0]
 
 
 def gather(
     models: Sequence[ClickTransformer],
     sites: Sequence[str],
+    tokens: Sequence[str],
     recordings: Iterable[Recording],
-    seen: Callable[[int], None] = lambda count: None,
-) -> Gathered:
-    """Activations of each model at each step of the recordings, in order.
+) -> tuple[Activations, tuple[Episode, ...]]:
+    """Activations of the first model at each step of the recordings, with the others as untrained.
 
-    ``seen(n)`` is told of every ``n`` more episodes done. Raises `InputError` for a site that
-    a model does not have.
+    Second are the recordings' episodes. Raises `InputError` for a site that a model does not have.
     """
     for model in models:
         check_sites(sites, model.config)
     episodes: list[Episode] = []
-    parts: list[tuple[list[dict[str, Halves]], Halves]] = []
-    for tape in _tapes(recordings):
-        episodes += [episode for episode, _ in tape]
-        pixels = np.concatenate([shots for _, shots in tape])
-        parts.append(([_look(model, sites, tape, pixels) for model in models], patches(pixels)))
-        seen(len(tape))
-    joined = tuple(
-        {site: np.concatenate([part[0][i][site] for part in parts]) for site in sites}
-        for i in range(len(models))
+    looks: list[list[Look]] = []
+    colours: list[NDArray[np.float16]] = []
+    for sequence in packed(recordings):
+        episodes += [episode for episode, _ in sequence]
+        pixels = np.concatenate([shown for _, shown in sequence])
+        looks.append(
+            [
+                look(model, sites, tokens, sequence, pixels, answers=number == 0)
+                for number, model in enumerate(models)
+            ]
+        )
+        colours.append(patches(pixels))
+    joined = [_joined([part[number][0] for part in looks]) for number in range(len(models))]
+    columns = looks[0][0][1]
+    made = Activations(
+        values=joined[0],
+        labels=label_rows(episodes),
+        untrained=tuple(joined[1:]),
+        pixels=np.concatenate(colours),
+        hashes={"episodes": episodes_hash(episodes)},
+        predictions=pd.DataFrame(
+            {name: np.concatenate([part[0][1][name] for part in looks]) for name in columns}
+        ),
+        config=models[0].config,
     )
-    return Gathered(tuple(episodes), joined, np.concatenate([part[1] for part in parts]))
+    return made, tuple(episodes)
 
 
-def at_cls(
+def gather_worlds(
+    source: Source, world_seeds: Sequence[int], device: str
+) -> tuple[Activations, tuple[Episode, ...]]:
+    """`gather` on a source's worlds of these seeds, with its checkpoint and untrained models."""
+    models = _models(str(source.checkpoint), source.untrained, source.seed, device)
+    options = {"layout": source.layout, "difficulty": source.difficulty}
+    recordings = worked(world_seeds, source.task, **options)
+    made, episodes = gather(models, source.sites, source.tokens, recordings)
+    made.hashes["checkpoint"] = checkpoint_hash(source.checkpoint)
+    return made, episodes
+
+
+def look(
     model: ClickTransformer,
     sites: Sequence[str],
-    pixels: Tensor,
-    previous: Tensor,
-    segments: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """Activations at [cls] of each frame: [frame, d] of each site (heads side by side).
+    tokens: Sequence[str],
+    sequence: Sequence[Recording],
+    pixels: NDArray[np.uint8],
+    *,
+    answers: bool = True,
+) -> Look:
+    """What a model holds at each step of packed episodes, and, with ``answers``, what it predicts.
 
-    One row of frames uint8 [1, frame, 3, 360, 480]; arguments as the model takes them. Only
-    the [cls] vectors of the chosen sites are kept, and nothing else is recorded.
+    ``pixels`` are the frames of all. Values float16 or float32 [step, d] by `name_of`; predictions
+    float32 [step]: ``p_undo``, ``p_done``, ``entropy`` (nats), ``log_prob`` (of the click made).
     """
+    clicks = [[step.click for step in episode.steps] for episode, _ in sequence]
+    previous = [click for own in clicks for click in [(-1, -1), *own][: len(own)]]
+    segments = np.repeat(np.arange(len(sequence)), [len(own) for own in clicks])
+    shown = torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)[None]
+    inputs = [torch.from_numpy(np.array(part)).to(model.device) for part in (previous, segments)]
+    places = {token: _places(model, token, sequence) for token in tokens}
     kept: dict[str, Tensor] = {}
-    positions = model.cls_positions(pixels.shape[1])
 
     def keep(x: Tensor, hook: Any) -> None:
-        kept[hook.name] = x[0, positions].flatten(1)  # indexing copies: x may go
+        for token, at in places.items():
+            kept[name_of(hook.name, token)] = x[0, at].flatten(1)  # indexing copies: x may go
 
     with torch.inference_mode():
         hooks = [(site, keep) for site in sites]
-        model.run_with_hooks(pixels, previous, segments, fwd_hooks=hooks)
-    return kept
+        said = model.run_with_hooks(shown, inputs[0][None], inputs[1][None], fwd_hooks=hooks)
+        found = _answers(said, sequence, clicks) if answers else {}
+    values = {name: as_stored(x.float().cpu().numpy(), name) for name, x in kept.items()}
+    return values, found
 
 
-def patches(pixels: NDArray[np.uint8]) -> Halves:
+def _places(model: ClickTransformer, token: str, sequence: Sequence[Recording]) -> Tensor:
+    """Position [step] of a token of each frame in the residual stream of packed episodes."""
+    config, count = model.config, sum(len(shown) for _, shown in sequence)
+    starts = torch.arange(count) * config.tokens_per_frame
+    if token == "placed":
+        at = [place for episode, _ in sequence for place in last_placed(episode)]
+        # before any placement the first patch stands in; labels leave these steps out
+        own = [0 if x == NONE_PLACED else patch_at(config, x, y) for x, y in at]
+        return (starts + torch.tensor(own)).to(model.device)
+    return (starts + (config.n_patches if token == "previous" else config.cls_index)).to(
+        model.device
+    )
+
+
+def last_placed(episode: Episode) -> list[tuple[int, int]]:
+    """Before each click, the last one that placed or classified: (x, y) px, or (-1, -1)."""
+    found, last = [], (NONE_PLACED, NONE_PLACED)
+    for step in episode.steps:
+        found.append(last)
+        if step.action in PLACING and step.valid:
+            last = (step.click.x, step.click.y)
+    return found
+
+
+def _answers(
+    said: Clicks, sequence: Sequence[Recording], clicks: Sequence[Sequence[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    made = torch.tensor([click for own in clicks for click in own], device=said.device)
+    boxes = {"p_undo": "Undo", "p_done": "Done"}
+    looks = {(episode.task, episode.layout) for episode, _ in sequence}
+    found: dict[str, Tensor] = {}
+    for column, name in boxes.items():
+        by_look = {one: said.box_prob(_box(*one, name))[0] for one in looks}
+        parts, first = [], 0
+        for episode, shown in sequence:
+            parts.append(by_look[episode.task, episode.layout][first : first + len(shown)])
+            first += len(shown)
+        found[column] = torch.cat(parts)
+    found["entropy"] = said.entropy()[0]
+    found["log_prob"] = said.click_log_prob(made[None])[0]
+    return {name: values.float().cpu().numpy() for name, values in found.items()}
+
+
+def _box(task: str, layout: str, name: str) -> tuple[int, int, int, int]:
+    rect = button_rect(layout, get_task(task).buttons, name)
+    return rect.x, rect.y, rect.width, rect.height
+
+
+def patches(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Mean colours, 0-1, of patches of 40 px: float16 [frame, 324] of [frame, 360, 480, 3]."""
     rows, columns = SCREEN_HEIGHT // PATCH, SCREEN_WIDTH // PATCH
     lines = pixels.reshape(len(pixels), rows, PATCH, SCREEN_WIDTH * 3)
@@ -112,6 +223,18 @@ def worked(world_seeds: Iterable[int], task: str, **options: Any) -> Iterator[Re
         yield episode, np.stack(shots)
 
 
+def packed(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+    """Recordings in their order, as many at a time as fill a packed sequence of `FRAMES`."""
+    sequence: list[Recording] = []
+    for recording in recordings:
+        if sequence and sum(len(shown) for _, shown in sequence) + len(recording[1]) > FRAMES:
+            yield sequence
+            sequence = []
+        sequence.append(recording)
+    if sequence:
+        yield sequence
+
+
 def untrained_like(model: ClickTransformer, seed: int) -> ClickTransformer:
     """A model of the same shape, as it was before training."""
     with torch.random.fork_rng(devices=[]):
@@ -119,66 +242,24 @@ def untrained_like(model: ClickTransformer, seed: int) -> ClickTransformer:
         return ClickTransformer(model.config).eval().to(model.device)
 
 
-def _tapes(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
-    tape: list[Recording] = []
-    for recording in recordings:
-        if tape and sum(len(shots) for _, shots in tape) + len(recording[1]) > TAPE:
-            yield tape
-            tape = []
-        tape.append(recording)
-    if tape:
-        yield tape
-
-
-def _look(
-    model: ClickTransformer,
-    sites: Sequence[str],
-    tape: Sequence[Recording],
-    pixels: NDArray[np.uint8],
-) -> dict[str, Halves]:
-    clicks = [[step.click for step in episode.steps] for episode, _ in tape]
-    previous = [click for own in clicks for click in [(-1, -1), *own][: len(own)]]
-    segments = np.repeat(np.arange(len(tape)), [len(own) for own in clicks])
-    shown = torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)[None]
-    inputs = [torch.from_numpy(np.array(part)).to(model.device) for part in (previous, segments)]
-    found = at_cls(model, sites, shown, inputs[0][None], inputs[1][None])
-    return {site: values.half().cpu().numpy() for site, values in found.items()}
+def same_weights(model: ClickTransformer, folder: Path) -> bool:
+    """Whether a model's weights are those of a checkpoint, to the bit."""
+    try:
+        other = load_checkpoint(folder)
+    except InputError:
+        return False
+    theirs = other.state_dict()
+    return model.config == other.config and all(
+        name in theirs and torch.equal(tensor.cpu(), theirs[name])
+        for name, tensor in model.state_dict().items()
+    )
 
 
 @lru_cache(maxsize=1)
-def _models(checkpoint: str, untrained_seed: int) -> tuple[ClickTransformer, ClickTransformer]:
-    model = load_checkpoint(checkpoint)
-    return model, untrained_like(model, untrained_seed)
+def _models(checkpoint: str, untrained: int, seed: int, device: str) -> list[ClickTransformer]:
+    model = load_checkpoint(checkpoint, device)
+    return [model, *(untrained_like(model, seed + number) for number in range(untrained))]
 
 
-def _say(line: object) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _work(job: dict[str, Any]) -> Gathered:
-    models = _models(job["checkpoint"], job["untrained_seed"])
-    options = {"layout": job["layout"], "difficulty": job["difficulty"]}
-    recordings = worked(job["world_seeds"], job["task"], **options)
-    return gather(models, job["sites"], recordings, _say)
-
-
-def main(jobs_path: str, out: str) -> None:
-    """Work a list of jobs; the n-th goes to ``OUT.n``, unless it has no worlds.
-
-    Prints the number of episodes done when there are more, and `DONE` after each job. Bad input is
-    one line on standard error and exit code 2.
-    """
-    torch.set_num_threads(1)
-    try:
-        for number, job in enumerate(json.loads(Path(jobs_path).read_text())):
-            if job["world_seeds"]:
-                Path(f"{out}.{number}").write_bytes(pickle.dumps(_work(job), protocol=5))
-            _say(DONE)
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _joined(parts: Sequence[Values]) -> Values:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

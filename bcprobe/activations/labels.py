@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from bcprobe.bootstrap import Ints
 from bcprobe.errors import InputError, check_name
-from bcprobe.types import PLACING, Episode
+from bcprobe.types import PLACING, Click, Episode
 
 #: Value of ``previous_action`` at the first step of an episode.
 NO_ACTION = "none"
+#: Value of ``placed_x`` and ``placed_y`` before any placement.
+NONE_PLACED = -1
 
 
 @dataclass(frozen=True)
@@ -60,31 +62,36 @@ def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
     ``episode`` counts from 0 in the order given, ``step`` within the episode. ``action``,
     ``widget``, ``valid``, ``phase`` and ``undo_next`` tell of the click about to be made.
     ``just_placed``: the click before was a placement, or named a class (`PLACING`).
-    ``previous_right``: it was, and no
-    mistake stands now. ``previous_mistaken``: it was, and it brought the first mistake.
+    ``previous_right``: it was, and no mistake stands now. ``previous_mistaken``: it was, and it
+    brought the first mistake. ``click_x``, ``click_y``: the click about to be made, in px; ``placed_x``,
+    ``placed_y``: the last that placed or classified (`NONE_PLACED`).
     """
     rows = [row for number, episode in enumerate(episodes) for row in _rows(number, episode)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 COLUMNS = (
-    "episode", "world_seed", "step", "action", "widget", "valid", "phase", "position",
+    "task", "episode", "world_seed", "step", "action", "widget", "valid", "phase", "position",
     "position_fraction", "progress", "mistake", "mistake_kind", "undo_next", "previous_action",
-    "just_placed", "previous_right", "previous_mistaken",
+    "just_placed", "previous_right", "previous_mistaken", "click_x", "click_y", "placed_x",
+    "placed_y",
 )  # fmt: skip
 
 
 def _rows(number: int, episode: Episode) -> Iterable[tuple[object, ...]]:
-    before = None
+    before, last = None, Click(NONE_PLACED, NONE_PLACED)
     for t, step in enumerate(episode.steps):
         now = step.latents
         placed = before is not None and before.action in PLACING and before.valid
+        if before is not None and placed:
+            last = before.click
         clean = before is None or not before.latents.mistake
         yield (
-            number, episode.world_seed, t, step.action, step.widget, step.valid, step.phase,
+            episode.task, number, episode.world_seed,
+            t, step.action, step.widget, step.valid, step.phase,
             now.position, now.position_fraction, now.progress, now.mistake, now.mistake_kind,
             step.undo_next, NO_ACTION if before is None else before.action, placed,
-            placed and not now.mistake, placed and now.mistake and clean,
+            placed and not now.mistake, placed and now.mistake and clean, *step.click, *last,
         )  # fmt: skip
         before = step
 
@@ -145,15 +152,25 @@ class Question:
         return values[self.rows].astype(np.float32)
 
 
-def ask(labels: pd.DataFrame, latent: str, negatives: str | None = None) -> Question:
+def ask(
+    labels: pd.DataFrame,
+    latent: str,
+    negatives: str | None = None,
+    among: NDArray[np.bool_] | None = None,
+) -> Question:
     """The question about a latent over a `label_table`; ``negatives`` default to the leading.
+
+    ``among`` bool [step] leaves the other steps out. The groups are worlds (``group``, or
+    ``episode`` where a table has none).
 
     Raises `InputError` for unknown names, or if there is nothing to tell apart.
     """
     known = get_latent(latent)
     negatives = known.negatives[0] if negatives is None else negatives
     rows = rows_asked(labels, known, negatives)
+    rows = rows if among is None else rows & among
+    group = "group" if "group" in labels else "episode"
     chosen = labels[rows].reset_index(drop=True)
     truth = targets(chosen, known)
     check_classes(truth, known)
-    return Question(known, negatives, rows, truth, chosen["episode"].to_numpy(np.int64), chosen)
+    return Question(known, negatives, rows, truth, chosen[group].to_numpy(np.int64), chosen)

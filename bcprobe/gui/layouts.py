@@ -135,3 +135,10 @@ def _groups(buttons: tuple[Button, ...]) -> list[Group]:
 def _label_room(button: Button) -> int:
     """The least width in px of a button that shows its label whole."""
     return text_width(button.label, "label") + LABEL_ROOM
+
+
+def button_rect(layout: str, buttons: tuple[Button, ...], name: str) -> Rect:
+    """Where the button ``name`` stands in a layout. Raises `InputError` for unknown names."""
+    names = [button.name for button in buttons]
+    check_name("button", name, names)
+    return arrange(get_layout(layout), buttons).buttons[names.index(name)]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from bcprobe.activations.cache import load_or_make
 from bcprobe.activations.dataset import Activations, make_source
+from bcprobe.activations.gather import gather_sources
 from bcprobe.activations.labels import Question, ask
-from bcprobe.activations.workers import gather_sources
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS, work
 from bcprobe.errors import InputError

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
+#: Left, top, width and height in px.
+Box = tuple[int, int, int, int]
+
 
 class ClickDistribution(Protocol):
     """Where the next click lands, for every frame of a batch."""
@@ -49,6 +52,22 @@ class ClickDistribution(Protocol):
 
     def heat_map(self) -> Tensor:
         """Probability of each pixel: [batch, frame, 360, 480], sums to 1."""
+        ...
+
+    def box_prob(self, box: Box) -> Tensor:
+        """Probability [batch, frame] that the click lands in a box (x, y, width, height) in px.
+
+        Equal to the sum of `heat_map` over the box, without laying out the whole screen.
+        """
+        ...
+
+    def entropy(self) -> Tensor:
+        """Entropy [batch, frame] of the click, in nats."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
         ...
 
 
@@ -134,6 +153,33 @@ class PointerClicks:
         heat = heat.permute(0, 1, 2, 4, 6, 3, 5, 7)  # row, down, height, column, across, width
         return heat.flatten(5, 7).flatten(2, 4)  # (b, t, 360, 480)
 
+    @property
+    def device(self) -> torch.device:
+        """See `ClickDistribution`."""
+        return self.patches.device
+
+    def box_prob(self, box: Box) -> Tensor:
+        """See `ClickDistribution`."""
+        (left, top, width, height), (across, down) = box, self.head.split
+        wide, high = across * self.head.cell[0], down * self.head.cell[1]  # of a patch, px
+        total = torch.zeros_like(self.patches[..., 0])
+        for row in range(top // high, (top + height - 1) // high + 1):
+            for column in range(left // wide, (left + width - 1) // wide + 1):
+                patch = row * self.head.columns + column
+                dx, dy = self.head.offsets(self.hidden[:, :, patch])  # (b, t, cell, px)
+                chance = (self.patches[..., patch, None] + self.inner[:, :, patch]).exp()
+                x = _span(dx, left - column * wide, width, across, 0)
+                y = _span(dy, top - row * high, height, across, 1)
+                total = total + (chance * x * y).sum(-1)
+        return total
+
+    def entropy(self) -> Tensor:
+        """See `ClickDistribution`."""
+        dx, dy = self.head.offsets(self.hidden)
+        cell = self.inner.exp() * (_entropy(dx) + _entropy(dy))  # (b, t, patch, cell)
+        patch = self.patches.exp() * (_entropy(self.inner) + cell.sum(-1))
+        return _entropy(self.patches) + patch.sum(-1)
+
     def _choose(self, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Pixels (x, y), each factor's index chosen in turn."""
         patch = choose(self.patches)  # (batch, frame)
@@ -154,6 +200,23 @@ class PointerClicks:
         row, column = patch // self.head.columns, patch % self.head.columns
         row, column = row * down + cell // across, column * across + cell % across
         return torch.stack([column * width + x, row * height + y], dim=-1)
+
+
+def _span(log_probs: Tensor, first: int, length: int, across: int, axis: int) -> Tensor:
+    """Probability [b, t, cell] of a span of px along an axis (0: x, 1: y) of a patch.
+
+    ``log_probs`` [b, t, cell, px] are of the offsets in each cell, ``first`` counts from the
+    patch's edge; cells lie ``across`` to a row.
+    """
+    size, cells = log_probs.shape[-1], torch.arange(log_probs.shape[2], device=log_probs.device)
+    place = cells % across if axis == 0 else cells // across
+    at = place[:, None] * size + torch.arange(size, device=log_probs.device)  # px of the patch
+    return (log_probs.exp() * ((at >= first) & (at < first + length))).sum(-1)
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    """Entropy in nats over the last dimension."""
+    return -(log_probs.exp() * log_probs).sum(-1)
 
 
 def _at(log_probs: Tensor, index: Tensor) -> Tensor:
@@ -247,6 +310,21 @@ class IndependentClicks:
     def heat_map(self) -> Tensor:
         """See `ClickDistribution`."""
         return self.y.exp()[..., :, None] * self.x.exp()[..., None, :]
+
+    @property
+    def device(self) -> torch.device:
+        """See `ClickDistribution`."""
+        return self.x.device
+
+    def box_prob(self, box: Box) -> Tensor:
+        """See `ClickDistribution`."""
+        left, top, width, height = box
+        across = self.x[..., left : left + width].exp().sum(-1)
+        return across * self.y[..., top : top + height].exp().sum(-1)
+
+    def entropy(self) -> Tensor:
+        """See `ClickDistribution`."""
+        return _entropy(self.x) + _entropy(self.y)
 
 
 class IndependentHead(nn.Module):

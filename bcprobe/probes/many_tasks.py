@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bcprobe.activations.dataset import Activations, collect
+from bcprobe.activations.dataset import Activations, make_pool
+from bcprobe.activations.gather import load_pool
 from bcprobe.activations.labels import get_latent
-from bcprobe.activations.pooling import combine, make_pool
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
@@ -136,9 +136,9 @@ def run_across(
     get_latent(latent)
     options: dict[str, Any] = {"seed": seed, "layout": layout, "difficulty": difficulty}
     pool = make_pool(checkpoint, tasks, episodes, sites=sites, **options)
-    parts = pool.load(progress)
+    together = load_pool(pool, str(checkpoint), progress=progress)
+    parts = together.parts()
     chosen = tuple(dict.fromkeys(pool.sources[0].sites if sites is None else sites))
-    together = combine(parts)
     asked, left = ask_each(parts, latent, get_latent(latent).negatives[0])
     if len(asked) < 2:
         raise InputError(
@@ -171,6 +171,7 @@ def own_activations(
     difficulty: str = "default",
 ) -> dict[str, Activations]:
     """Task -> activations on episodes that the model worked itself, mistakes and all."""
+    from bcprobe.activations.extract import collect
     from bcprobe.episodes.model_policy import ModelPolicy
     from bcprobe.episodes.record import work
     from bcprobe.model.checkpoint import load_checkpoint

@@ -11,8 +11,8 @@ import numpy as np
 
 from bcprobe.activations.cache import load_or_make
 from bcprobe.activations.dataset import Activations, make_source
+from bcprobe.activations.gather import gather_sources
 from bcprobe.activations.labels import Question, ask, get_latent
-from bcprobe.activations.workers import gather_sources
 from bcprobe.errors import InputError
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.parallel import in_threads, one_thread
@@ -70,7 +70,7 @@ def run(
     `InputError` for unknown names, or episodes that hold one class only.
     """
     get_latent(latent)
-    options = {"seed": seed, "layout": layout, "difficulty": difficulty}
+    options: dict[str, Any] = {"seed": seed, "layout": layout, "difficulty": difficulty}
     source = make_source(checkpoint, task, episodes, sites=sites, **options)
     (activations,) = load_or_make([source], partial(gather_sources, progress=progress))
     chosen = tuple(dict.fromkeys(source.sites if sites is None else sites))
@@ -178,7 +178,7 @@ def _untrained(
     """All sites for the leading negatives, the best site for the others."""
     return {
         way: probe_sites(
-            asked, activations.untrained, sites if way == best.negatives else [best.site]
+            asked, activations.untrained[0], sites if way == best.negatives else [best.site]
         )
         for way, asked in questions.items()
     }

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from bcprobe.activations.dataset import make_pool
+from bcprobe.activations.gather import load_pool
 from bcprobe.activations.labels import ask, get_latent
-from bcprobe.activations.pooling import combine, make_pool
 from bcprobe.model.registry import find_checkpoint, list_steps
 from bcprobe.probes.one_task import probe_sites
 
@@ -38,7 +39,7 @@ def probe_series(
     rows = []
     for frames in list_steps(find_checkpoint(checkpoint)):
         pool = make_pool(f"{checkpoint}@{frames}", tasks, episodes, **options)
-        together = combine(pool.load(progress))
+        together = load_pool(pool, f"{checkpoint}@{frames}", progress=progress)
         for latent in latents:
             question = ask(together.labels, latent)
             named = {

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bcprobe.activations.dataset import collect
+from bcprobe.activations.extract import collect
 from bcprobe.activations.labels import Question, ask
 from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.record import generate

@@ -1,6 +1,8 @@
 """The worlds: what is asked of an annotator."""
 
-from bcprobe.errors import check_name
+from collections.abc import Iterable
+
+from bcprobe.errors import InputError, check_name
 from bcprobe.tasks.animal_behavioral_tracking import AnimalBehavioralTracking
 from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
@@ -12,6 +14,7 @@ from bcprobe.tasks.neuron_tracking import NeuronTracking
 from bcprobe.tasks.road_network_construction import RoadNetworkConstruction
 from bcprobe.tasks.shape_matching import ShapeMatching
 from bcprobe.tasks.spectral_plume_finding import SpectralPlumeFinding
+from bcprobe.types import ALL
 
 #: Kept to test transfer.
 HELD_OUT_TASKS = ("shape_matching",)
@@ -38,3 +41,16 @@ TRAINING_TASKS = tuple(name for name in TASKS if name not in HELD_OUT_TASKS)
 def get_task(name: str) -> Task:
     """The task of that name. Raises `InputError` with the nearest name."""
     return TASKS[check_name("task", name, TASKS)]
+
+
+def task_list(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of the tasks meant, each once; ``all`` stands for those of multi-task training.
+
+    Raises `InputError` with the nearest name, or if there is none.
+    """
+    found: list[str] = []
+    for name in (names,) if isinstance(names, str) else names:
+        found += TRAINING_TASKS if name == ALL else [get_task(name).name]
+    if not found:
+        raise InputError(f"no task; name one, such as '{TRAINING_TASKS[0]}', or all")
+    return tuple(dict.fromkeys(found))

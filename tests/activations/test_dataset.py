@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,18 +11,25 @@ import pytest
 import torch
 
 from bcprobe.activations import extract as gathering
-from bcprobe.activations.cache import MANIFEST, PIXELS, entry_folder, load_or_make
-from bcprobe.activations.dataset import Activations, Source, collect, make_source
-from bcprobe.activations.extract import patches
+from bcprobe.activations.cache import LABELS, MANIFEST, PIXELS, entry_folder, load_or_make
+from bcprobe.activations.dataset import (
+    Activations,
+    Source,
+    as_stored,
+    combine,
+    make_source,
+)
+from bcprobe.activations.extract import collect, patches
+from bcprobe.activations.gather import activations, gather_sources
 from bcprobe.activations.sites import residual_sites, site_names
-from bcprobe.activations.workers import gather_sources
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.tensors import as_tensors
 from bcprobe.errors import InputError
-from bcprobe.gui.layouts import TRAINING_LAYOUTS
+from bcprobe.gui.layouts import TRAINING_LAYOUTS, button_rect
 from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
+from bcprobe.tasks import get_task
 from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
@@ -41,7 +49,7 @@ def test_every_site_is_a_hook_of_one_vector_per_token(small_model: ClickTransfor
 def test_activations_are_those_of_run_with_cache(
     small_model: ClickTransformer, episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "TAPE", 20)  # two episodes on the first tape, one after
+    monkeypatch.setattr(gathering, "FRAMES", 20)  # two episodes packed first, one after
     sites = [*residual_sites(small_model.config), "blocks.1.attn.hook_z"]
     found = collect(small_model, episodes, sites)
     start = 0
@@ -84,22 +92,76 @@ def never(_: Sequence[Source]) -> list[Activations]:
 
 def test_workers_gather_what_one_process_does(gathered: Activations, checkpoint: Path) -> None:
     episodes = [generate(TASK, split_seed("test", i)) for i in range(6)]
-    here = collect(load_checkpoint(checkpoint), episodes)
+    here = collect(load_checkpoint(checkpoint), episodes, tokens=("cls", "placed"))
     assert gathered.hashes["episodes"] == here.hashes["episodes"]
     assert gathered.labels.equals(here.labels)
-    assert gathered.pixels is not None
     assert np.array_equal(gathered.pixels, here.pixels)
-    for site, values in here.values.items():
-        assert np.allclose(gathered.values[site], values, atol=2e-3)
-        if site != "blocks.0.hook_resid_pre":
-            assert not np.allclose(gathered.untrained[site], values, atol=0.1)
+    assert set(gathered.values) == set(here.values) == set(gathered.untrained[0])
+    for name, values in here.values.items():
+        assert np.allclose(gathered.values[name], values, atol=2e-3)
+        if not name.startswith("blocks.0.hook_resid_pre"):
+            assert not np.allclose(gathered.untrained[0][name], values, atol=0.1)
+    for name in ("p_undo", "p_done", "entropy", "log_prob"):
+        assert np.allclose(gathered.predictions[name], here.predictions[name], atol=2e-3)
+
+
+def test_the_placed_token_is_the_patch_under_the_last_placement(
+    small_model: ClickTransformer, episodes: list[Episode]
+) -> None:
+    (episode,) = [generate(TASK, split_seed("test", 1))]
+    found = collect(small_model, [episode], ["blocks.1.hook_resid_post"], ("cls", "placed"))
+    _, cache = small_model.run_with_cache(*as_tensors(episode))
+    residual = cache["blocks.1.hook_resid_post"].unflatten(1, (len(episode), -1))[0]
+    width, height = small_model.config.patch
+    last = None
+    for t, step in enumerate(episode.steps):
+        row = found.labels.iloc[t]
+        assert (row.placed_x, row.placed_y) == (last or (-1, -1))
+        if last is not None:
+            at = last[1] // height * small_model.config.grid[0] + last[0] // width
+            values = found.at("blocks.1.hook_resid_post", "placed")[t]
+            assert np.allclose(values, residual[t, at], atol=2e-3)
+        if step.action == "place" and step.valid:
+            last = tuple(step.click)
+    assert last is not None
+    x, y, groups = found.arrays("phase", token="placed")
+    assert len(x) == len(y) == (found.labels["placed_x"] >= 0).sum()
+    assert set(groups) == {0}
+
+
+def test_what_the_model_says_stands_beside(
+    small_model: ClickTransformer, episodes: list[Episode]
+) -> None:
+    found = collect(small_model, episodes[:1])
+    with torch.inference_mode():
+        clicks = small_model(*as_tensors(episodes[0]))
+    undo = button_rect("original", get_task(TASK).buttons, "Undo")
+    heat = clicks.heat_map()[0, :, undo.y : undo.y + undo.height, undo.x : undo.x + undo.width]
+    assert np.allclose(found.predictions["p_undo"], heat.sum((1, 2)), atol=1e-4)
+
+
+def test_worlds_worked_twice_are_one_group(small_model: ClickTransformer) -> None:
+    twice = [generate(TASK, 5, annotator_seed=seed, max_steps=6) for seed in (1, 2)]
+    other = generate("road_network_construction", 5, max_steps=6)
+    labels = collect(small_model, [*twice, other]).labels
+    assert labels.groupby("episode")["group"].first().tolist() == [0, 0, 1]
+
+
+def test_large_activations_keep_float32_and_none_may_be_infinite() -> None:
+    large = np.array([[7e4, -1.0]], dtype=np.float32)
+    assert as_stored(large, "x").dtype == np.float32
+    assert np.array_equal(as_stored(large, "x"), large)
+    assert as_stored(large / 2, "x").dtype == np.float16
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(InputError, match=r"'blocks\.0.*not finite"):
+            as_stored(np.array([[bad, 0.0]]), "blocks.0.hook_resid_post")
 
 
 def test_workers_go_from_source_to_source(
     gathered_both: list[Activations], lone_source: Source, checkpoint: Path
 ) -> None:
     episode = generate(lone_source.task, lone_source.world_seeds[0])
-    here = collect(load_checkpoint(checkpoint), [episode])
+    here = collect(load_checkpoint(checkpoint), [episode], tokens=("cls", "placed"))
     assert gathered_both[1].labels.equals(here.labels)
     for site, values in here.values.items():
         assert np.allclose(gathered_both[1].values[site], values, atol=2e-3)
@@ -125,7 +187,7 @@ def test_second_run_reads_the_first_ones_activations(source: Source, gathered: A
     assert gathered.labels.equals(read.labels)
     for site, values in gathered.values.items():
         assert np.array_equal(values, read.values[site])
-        assert np.array_equal(gathered.untrained[site], read.untrained[site])
+        assert np.array_equal(gathered.untrained[0][site], read.untrained[0][site])
     assert np.array_equal(gathered.pixels, read.pixels)
 
 
@@ -158,22 +220,46 @@ def test_a_damaged_checkpoint_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("damage", ["bytes", "missing", "manifest"])
-def test_a_damaged_entry_is_made_again(checkpoint: Path, planted: Activations, damage: str) -> None:
-    source = make_source(checkpoint, TASK, 3)
-    load_or_make([source], lambda _: [planted])
-    folder = entry_folder(source)
-    if damage == "bytes":
-        content = bytearray((folder / PIXELS).read_bytes())
-        content[-1] ^= 1
-        (folder / PIXELS).write_bytes(bytes(content))
-    elif damage == "missing":
-        (folder / PIXELS).unlink()
-    else:
-        (folder / MANIFEST).write_text("{")
+def cut(folder: Path, entry: str) -> None:
+    """A manifest that leaves one of its own out."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["files"][entry]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def lead_outside(folder: Path) -> None:
+    """A manifest that names a file elsewhere."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"]["../../secret.npy"] = "0"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def flip(folder: Path) -> None:
+    content = bytearray((folder / PIXELS).read_bytes())
+    content[-1] ^= 1
+    (folder / PIXELS).write_bytes(bytes(content))
+
+
+DAMAGES = {
+    "bytes": flip,
+    "missing": lambda folder: (folder / PIXELS).unlink(),
+    "half a manifest": lambda folder: (folder / MANIFEST).write_text("{"),
+    "empty manifest": lambda folder: (folder / MANIFEST).write_text(""),
+    "list": lambda folder: (folder / MANIFEST).write_text("[]"),
+    "other keys": lambda folder: (folder / MANIFEST).write_text('{"a": 1}'),
+    "file left out": lambda folder: cut(folder, LABELS),
+    "file elsewhere": lead_outside,
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_damaged_entry_is_made_again(source: Source, gathered: Activations, damage: str) -> None:
+    load_or_make([source], lambda _: [gathered])
+    DAMAGES[damage](entry_folder(source))
     calls: list[Source] = []
-    load_or_make([source], lambda asked: calls.extend(asked) or [planted])
+    load_or_make([source], lambda asked: calls.extend(asked) or [gathered])
     assert calls == [source]
-    assert load_or_make([source], never)[0].labels.equals(planted.labels)
+    assert load_or_make([source], never)[0].labels.equals(gathered.labels)
 
 
 def test_bad_sources_are_told(checkpoint: Path) -> None:
@@ -187,10 +273,56 @@ def test_bad_sources_are_told(checkpoint: Path) -> None:
         make_source(checkpoint, TASK, 3, sites=["x"])
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_work(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cache_that_cannot_be_written_is_done_without(
+    source: Source,
+    gathered: Activations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BCPROBE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="BCPROBE_CACHE"):
-        load_or_make([make_source(checkpoint, TASK, 3)], never)
+    for _ in range(2):
+        assert load_or_make([source], lambda _: [gathered]) == [gathered]
+    assert capsys.readouterr().err.count("working without the cache") == 1
+
+
+def test_activations_by_short_names(gathered: Activations) -> None:
+    x, y, groups = gathered.arrays("mistake", site="resid_post", layer=-1)
+    last = gathered.sites[-1]
+    question = gathered.ask("mistake")
+    assert np.array_equal(x, gathered.at(last)[question.rows].astype(np.float32))
+    assert x.dtype == np.float32
+    assert y.dtype == bool
+    assert len(set(groups)) <= 6
+    with pytest.raises(InputError, match="layer 7 is not one of the model's 2"):
+        gathered.arrays("mistake", layer=7)
+    with pytest.raises(InputError, match="did you mean 'resid_post'"):
+        gathered.arrays("mistake", site="resid_pots")
+    assert len(repr(gathered)) < 160
+    assert "colored_dot_tracking" in gathered._repr_html_()
+
+
+def test_parts_of_a_whole_are_the_parts(gathered_both: list[Activations]) -> None:
+    together = combine(gathered_both)
+    assert together.tasks == (TASK, "3d_exploration_classification")
+    for task, part in zip(together.tasks, gathered_both, strict=True):
+        again = together.parts()[task]
+        assert np.array_equal(again.at(again.sites[0]), part.at(part.sites[0]))
+        assert again.predictions.equals(part.predictions)
+    assert together.labels["group"].nunique() == 7
+
+
+def test_a_model_in_memory_is_gathered_as_its_checkpoint(
+    checkpoint: Path, gathered: Activations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bcprobe.parallel.cores", lambda: 1)
+    model = load_checkpoint(checkpoint)
+    plain = {"tasks": TASK, "episodes": 1, "progress": False}
+    found = activations(model, **plain)
+    assert np.array_equal(found.values[found.sites[1]][:5], gathered.values[found.sites[1]][:5])
+    with torch.no_grad():
+        model.blocks[0].mlp.out.bias += 1
+    moved = activations(model, **plain)
+    assert not np.allclose(moved.at(found.sites[1]), found.at(found.sites[1]), atol=0.1)
+    assert model.device.type == "cpu"

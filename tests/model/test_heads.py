@@ -163,3 +163,25 @@ def test_clicks_off_the_screen_are_refused(
     xy[1, 2] = torch.tensor(click)
     with pytest.raises(ValueError, match="click off the 480 x 360 screen"):
         clicks.click_log_prob(xy)
+
+
+@each
+def test_the_chance_of_a_box_is_its_part_of_the_heat_map(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    heat, rng = clicks.heat_map(), np.random.default_rng(4)
+    boxes = [(0, 0, 480, 360), (79, 89, 2, 2), (5, 5, 3, 4), (470, 350, 10, 10)]
+    for _ in range(20):
+        left, top = rng.integers(0, (470, 350)).tolist()
+        boxes.append((left, top, int(rng.integers(1, 481 - left)), int(rng.integers(1, 361 - top))))
+    for left, top, width, height in boxes:
+        expected = heat[..., top : top + height, left : left + width].sum((-1, -2))
+        found = clicks.box_prob((left, top, width, height))
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+
+
+@each
+def test_the_entropy_is_that_of_the_heat_map(make_model: MakeModel, head: str) -> None:
+    clicks = distribution(make_model, head)
+    heat = clicks.heat_map().double()
+    expected = -(heat * heat.clamp_min(1e-300).log()).sum((-1, -2))
+    torch.testing.assert_close(clicks.entropy().double(), expected, atol=1e-3, rtol=1e-4)

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bcprobe.activations.dataset import Activations, arrays
+from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import ask
 from bcprobe.errors import InputError
 from bcprobe.probes import linear
@@ -29,7 +29,7 @@ def probe(activations: Activations, site: str, latent: str, negatives: str) -> f
 def test_a_planted_direction_is_found(planted: Activations) -> None:
     assert probe(planted, MISTAKE, "mistake", "matched") > 0.95
     assert probe(planted, MISTAKE, "mistake", "all") > 0.95
-    x, y, _ = arrays(planted, MISTAKE, "mistake")
+    x, y, _ = planted.arrays("mistake", MISTAKE, None)
     found = fit_direction("binary", x, y, "mistake")
     assert found.directions[0, 5] > 0.9
     assert np.linalg.norm(found.directions) == pytest.approx(1)
@@ -56,7 +56,7 @@ def test_no_episode_on_both_sides(planted: Activations) -> None:
 
 
 def test_the_scaler_sees_training_folds_only(planted: Activations) -> None:
-    x, y, groups = arrays(planted, MISTAKE, "mistake", "all")
+    x, y, groups = planted.arrays("mistake", MISTAKE, None, negatives="all")
     outlier = x.copy()
     _, test = next(split(groups))
     outlier[test, 0] = 1e6
@@ -77,7 +77,7 @@ def reference(kind: str) -> Pipeline:
 
 @pytest.mark.parametrize("latent", ["mistake", "phase", "progress"])
 def test_readings_are_scikit_learns(planted: Activations, latent: str) -> None:
-    x, y, groups = arrays(planted, MISTAKE, latent, "all")
+    x, y, groups = planted.arrays(latent, MISTAKE, None, negatives="all")
     kind = ask(planted.labels, latent, "all").latent.kind
     method = "decision_function" if kind == "binary" else "predict"
     expected = cross_val_predict(
@@ -99,7 +99,7 @@ def test_readings_are_scikit_learns(planted: Activations, latent: str) -> None:
 
 
 def test_directions_of_classes_and_numbers(planted: Activations) -> None:
-    x, y, _ = arrays(planted, MISTAKE, "phase")
+    x, y, _ = planted.arrays("phase", MISTAKE, None)
     phases = fit_direction("classes", x, y, "phase")
     assert phases.classes == ("annotate", "verify")
     assert phases.directions[1, 5] > 0.9 > -0.9 > phases.directions[0, 5]
@@ -133,7 +133,7 @@ def test_unknown_negatives_and_sites(planted: Activations) -> None:
     with pytest.raises(InputError, match="has no negatives 'matched'"):
         ask(planted.labels, "phase", "matched")
     with pytest.raises(InputError, match=r"did you mean 'blocks\.2\.hook_resid_post'"):
-        arrays(planted, "blocks.2.resid_post", "mistake")
+        planted.arrays("mistake", "blocks.2.resid_post", None)
 
 
 def test_a_fold_of_one_class_is_told(make_labels: Callable[..., pd.DataFrame]) -> None:

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcprobe.activations.dataset import Activations
-from bcprobe.activations.pooling import combine, feature_table, make_pool
+from bcprobe.activations.dataset import Activations, combine, make_pool
 from bcprobe.errors import InputError
 from bcprobe.probes import many_tasks, schemes
 from bcprobe.types import ALL
-
-from .conftest import labels_of
+from tests.conftest import labels_of
 
 SHARED, OWN = "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"
 NAMES = ("colored_dot_tracking", "neuron_tracking", "cell_lineage_tracking")
@@ -25,7 +23,7 @@ WIDTH = 8
 def planted(number: int) -> Activations:
     """A task whose mistakes stand along one direction for all, and along one of its own."""
     rng = np.random.default_rng(number)
-    labels = labels_of(12, rng)
+    labels = labels_of(12, rng).assign(task=NAMES[number])
     mistake = labels["mistake"].to_numpy(float)[:, None]
     shared, own = np.eye(WIDTH)[0], np.eye(WIDTH)[number + 1]
     noise = rng.normal(size=(2, len(labels), WIDTH))
@@ -34,7 +32,7 @@ def planted(number: int) -> Activations:
     return Activations(
         values,
         labels,
-        untrained,
+        (untrained,),
         rng.normal(size=(len(labels), 3)),
         {"checkpoint": "c", "episodes": str(number)},
     )
@@ -96,7 +94,7 @@ def test_combined_episodes_keep_apart(parts: dict[str, Activations]) -> None:
     together = combine(parts)
     assert together.labels["episode"].nunique() == 12 * len(parts)
     assert len(together) == sum(map(len, parts.values()))
-    table = feature_table(together, SHARED, "mistake")
+    table = together.frame("mistake", SHARED, None)
     assert set(table["task"]) == set(NAMES)
     assert table["group"].nunique() == together.labels["episode"].nunique()
     assert table["y"].dtype == bool
@@ -107,7 +105,7 @@ def test_combined_episodes_keep_apart(parts: dict[str, Activations]) -> None:
 def found(
     parts: dict[str, Activations], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> many_tasks.AcrossResult:
-    monkeypatch.setattr("bcprobe.activations.pooling.Pool.load", lambda self, progress: parts)
+    monkeypatch.setattr(many_tasks, "load_pool", lambda *_, **__: combine(parts))
     return many_tasks.run_across("mistake", checkpoint, NAMES, [SHARED, OWN], 12, progress=False)
 
 
@@ -137,7 +135,7 @@ def test_one_task_with_anything_to_tell_is_not_enough(
     blank = planted(1)
     blank.labels[["mistake", "previous_mistaken"]] = False
     some = {NAMES[0]: parts[NAMES[0]], NAMES[1]: blank}
-    monkeypatch.setattr("bcprobe.activations.pooling.Pool.load", lambda self, progress: some)
+    monkeypatch.setattr(many_tasks, "load_pool", lambda *_, **__: combine(some))
     with pytest.raises(InputError, match="1 of 2 tasks"):
         many_tasks.run_across("mistake", checkpoint, NAMES[:2], [SHARED], 12, progress=False)
 
