@@ -63,8 +63,8 @@ def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
     ``widget``, ``valid``, ``phase`` and ``undo_next`` tell of the click about to be made.
     ``just_placed``: the click before was a placement, or named a class (`PLACING`).
     ``previous_right``: it was, and no mistake stands now. ``previous_mistaken``: it was, and it
-    brought the first mistake. ``click_x``, ``click_y``: the click about to be made, in px; ``placed_x``,
-    ``placed_y``: the last that placed or classified (`NONE_PLACED`).
+    brought the first mistake. ``click_x``, ``click_y``: the click about to be made, in px;
+    ``placed_x``, ``placed_y``: the last that placed or classified (`NONE_PLACED`).
     """
     rows = [row for number, episode in enumerate(episodes) for row in _rows(number, episode)]
     return pd.DataFrame(rows, columns=COLUMNS)

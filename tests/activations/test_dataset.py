@@ -136,7 +136,8 @@ def test_what_the_model_says_stands_beside(
     with torch.inference_mode():
         clicks = small_model(*as_tensors(episodes[0]))
     undo = button_rect("original", get_task(TASK).buttons, "Undo")
-    heat = clicks.heat_map()[0, :, undo.y : undo.y + undo.height, undo.x : undo.x + undo.width]
+    heat = clicks.heat_map().detach()[0, :, undo.y : undo.y + undo.height]
+    heat = heat[..., undo.x : undo.x + undo.width]
     assert np.allclose(found.predictions["p_undo"], heat.sum((1, 2)), atol=1e-4)
 
 
