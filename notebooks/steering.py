@@ -18,7 +18,7 @@ import torch
 from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import work
-from bcprobe.interventions.patch import Bench, Steered, add, make_twins, random_directions
+from bcprobe.interventions.cls_edits import Bench, Steered, add, make_twins, random_directions
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.one_task import run

@@ -12,6 +12,7 @@ import traceback
 import typer
 
 from bcprobe.cli import analyse, data, models
+from bcprobe.cli import patch as patching
 from bcprobe.cli.examples import epilog
 from bcprobe.cli.study import experiments, study
 from bcprobe.errors import InputError
@@ -32,6 +33,7 @@ for verb in (
     models.train,
     models.evaluate,
     analyse.probe,
+    patching.patch,
     analyse.intervene,
     study,
     experiments,

@@ -23,6 +23,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe probe --latent mistake --out probe",
         "bcprobe probe --latent phase --checkpoint dots-nano@65536 --json",
     ),
+    "patch": (
+        "bcprobe patch --task cell_lineage_tracking --lags 2 --out patching",
+        "bcprobe patch --component z --component pattern --tokens cls --json",
+    ),
     "intervene": ("bcprobe intervene --latent mistake --out intervention",),
     "study": (
         "bcprobe study scaling --plan",

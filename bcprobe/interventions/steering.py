@@ -21,8 +21,7 @@ from bcprobe.activations.labels import Question, ask
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS, work
 from bcprobe.errors import InputError
-from bcprobe.interventions.effects import Effect, effect_table, note
-from bcprobe.interventions.patch import (
+from bcprobe.interventions.cls_edits import (
     Bench,
     Edit,
     Steered,
@@ -33,6 +32,7 @@ from bcprobe.interventions.patch import (
     random_directions,
     swap,
 )
+from bcprobe.interventions.effects import Effect, effect_table, note
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.model.transformer import ClickTransformer

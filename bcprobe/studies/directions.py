@@ -21,7 +21,7 @@ from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
-from bcprobe.interventions.patch import Bench, add, make_twins, random_directions
+from bcprobe.interventions.cls_edits import Bench, add, make_twins, random_directions
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.linear import Reading, score

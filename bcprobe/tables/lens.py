@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bcprobe.activations.lens import Decision, look
 from bcprobe.episodes.record import generate
 from bcprobe.figures.lens import COLUMNS
-from bcprobe.interventions.patch import undo_button
+from bcprobe.interventions.cls_edits import undo_button
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.rng import split_seed

@@ -1,174 +1,220 @@
-"""Edits of the residual stream at [cls], on twins and in closed loop."""
+"""Swaps between pairs: the guards of every other number, and what is refused."""
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from bcprobe.activations.dataset import Activations
-from bcprobe.episodes.model_policy import ModelPolicy
-from bcprobe.episodes.record import frames, generate, work
-from bcprobe.episodes.tensors import as_tensors
-from bcprobe.interventions import steering
-from bcprobe.interventions.patch import (
-    Bench,
-    Steered,
-    Twin,
-    ablate,
-    add,
-    make_twins,
-    map_shift,
-    random_directions,
-    swap,
+from bcprobe.errors import InputError
+from bcprobe.gui.layouts import Rect
+from bcprobe.interventions.maps import (
+    EVERY_LAYER,
+    Answers,
+    Cell,
+    cells,
+    edit_of,
+    patch,
+    reaches,
+    sites_of,
+    token_groups,
 )
+from bcprobe.interventions.pairs import Pair, twins
+from bcprobe.interventions.patch import SWAP, Add, Bench, Edit, Erase, Place, SwapAlong
+from bcprobe.interventions.targets import Targets
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.types import Episode
+from bcprobe.tasks import TRAINING_TASKS
 
-TASK = "colored_dot_tracking"
-SITE = "blocks.1.hook_resid_post"
-
-
-@pytest.fixture(scope="module")
-def twins(small_model: ClickTransformer) -> list[Twin]:
-    return make_twins(TASK, [3, 4], small_model.config.context)
+CLOSE = {"atol": 2e-5, "rtol": 0}
 
 
-@pytest.fixture(scope="module")
-def bench(small_model: ClickTransformer, twins: list[Twin]) -> Bench:
-    return Bench(small_model.eval(), twins, TASK)
+def joined(edits: list[Edit]) -> Edit:
+    return Edit(tuple(part for edit in edits for part in edit.parts))
 
 
-def test_twins_share_everything_up_to_the_placement(twins: list[Twin]) -> None:
-    assert [pair.kind for pair in twins] == ["spatial", "spatial"]
-    for pair in twins:
-        shown = list(frames(generate(TASK, pair.world_seed)))
-        assert any(np.array_equal(pair.before[-1], frame) for frame in shown)
-        assert (pair.after[0] != pair.after[1]).any()
-        assert (pair.placed[0] != pair.placed[1]).any()
-
-
-def test_a_look_without_an_edit_is_the_model_itself(
-    small_model: ClickTransformer, bench: Bench, twins: list[Twin]
+@pytest.mark.parametrize("task", TRAINING_TASKS)
+def test_swapping_all_that_differs_gives_the_twins_answer(
+    model: ClickTransformer, task: str
 ) -> None:
-    pair = twins[0]
-    pixels = np.concatenate([pair.before, pair.after[:1]])[None]
-    clicks = np.concatenate([pair.clicks, pair.placed[:1]])[None]
-    with torch.inference_mode():
-        whole = small_model(
-            torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), torch.from_numpy(clicks)
+    (pair,) = twins(task, 1, lags=2)
+    config = model.config
+    whole = [
+        joined([edit_of(Cell("resid", layer, "all", lag), config, pair) for lag in (0, 1)])
+        for layer in range(config.n_layers)
+    ]
+    final = edit_of(Cell("resid", config.n_layers, "all", 0), config, pair)
+    bench = Bench(model, pair, sites_of(config, [*whole, final]))
+    answers = Answers(bench)
+    plain = bench.plain(answers.targets)
+    assert (plain[0] - plain[1]).abs().max() > 1e-3
+    for side in (0, 1):
+        swapped, _ = bench.run(side, whole, answers.targets)
+        assert torch.allclose(swapped[0], plain[1 - side], **CLOSE)
+        for found in swapped:  # from a later layer on, a frame's earlier keys stay its own
+            assert torch.allclose(found[0], plain[1 - side, 0], **CLOSE)
+        last, _ = bench.run(side, [final], answers.targets)
+        assert torch.allclose(last[0, 0], plain[1 - side, 0], **CLOSE)
+        nothing, _ = bench.run(side, [Edit(()), *_idle(config, pair)], answers.targets)
+        assert torch.allclose(nothing, plain[side].expand_as(nothing), **CLOSE)
+
+
+def _idle(config: object, pair: Pair) -> list[Edit]:
+    """Edits of nothing: no token, a vector of zeros, own values."""
+    site = "blocks.1.hook_resid_pre"
+    return [
+        Edit(((Place(site, 0, ()), SWAP),)),
+        Edit(((Place(site, 0, (0, 1)), Add(torch.zeros(16))),)),
+        Edit(((Place(site, 1, (0, 1)), Erase(torch.zeros(16, 16), torch.ones(16))),)),
+    ]
+
+
+def test_an_unedited_bench_is_the_model_over_the_whole_episode(
+    model: ClickTransformer, dots: list[Pair]
+) -> None:
+    pair = dots[0]
+    bench = Bench(model, pair)
+    r = pair.button("Undo")
+    for side in (0, 1):
+        shown = [*pair.history(side, 10_000), *pair.after(side)]
+        pixels = torch.from_numpy(np.stack([screen for screen, _ in shown])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            clicks = model(pixels[None], torch.tensor([[tuple(click) for _, click in shown]]))
+        heat = clicks.heat_map()[0, -pair.lags :]
+        wanted = heat[:, r.y : r.y + r.height, r.x : r.x + r.width].sum((1, 2)).log()
+        found = bench.plain(Targets(model, [r]))[side, :, 0]
+        assert torch.allclose(found, wanted, **CLOSE)
+        assert torch.allclose(bench.heat_map(side, 2), heat[2], atol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["fine_pointer", "pointer", "independent"])
+def test_targets_are_sums_over_the_click_map(
+    head: str, dots: list[Pair], make_model: Callable[..., ClickTransformer]
+) -> None:
+    bench = Bench(make_model(head=head), dots[0])
+    rects = [Rect(300, 40, 150, 36), Rect(0, 0, 480, 360), Rect(79, 89, 2, 2), Rect(5, 7, 1, 1)]
+    found = bench.plain(Targets(bench.model, rects)).exp()
+    for side in (0, 1):
+        heat = bench.heat_map(side, 1)
+        sums = [heat[r.y : r.y + r.height, r.x : r.x + r.width].sum() for r in rects]
+        assert torch.allclose(found[side, 1], torch.stack(sums), atol=1e-6)
+
+
+def test_what_a_frame_hands_on_is_its_keys_and_values(
+    model: ClickTransformer, dots: list[Pair]
+) -> None:
+    """All memory of lag 0 and all of frame 1 swapped: frame 1 answers as the twin's does."""
+    pair, config = dots[0], model.config
+    edits = [
+        joined(
+            [
+                edit_of(Cell("memory", EVERY_LAYER, "all", 0), config, pair),
+                edit_of(Cell("resid", 0, "all", 1), config, pair),
+            ]
         )
-    heat = bench.look(0)
-    assert torch.allclose(heat[0], whole.heat_map()[0, -1], atol=1e-6)
-    assert 0 < bench.p_undo(heat)[0] < 1
+    ]
+    bench = Bench(model, pair, sites_of(config, edits))
+    targets = Answers(bench).targets
+    plain = bench.plain(targets)
+    found, _ = bench.run(1, edits, targets)
+    assert torch.allclose(found[0, 1], plain[0, 1], **CLOSE)
+    assert (found[0, 0] - plain[0, 0]).abs().max() > 1e-3
 
 
-def test_an_edit_changes_the_click_and_nothing_stays_behind(bench: Bench) -> None:
-    before = bench.look(1)
-    unit = random_directions(1, bench.at_cls(1, SITE).shape[1])[0]
-    edited = bench.look(1, SITE, add(unit, 30.0))
-    assert map_shift(edited, before).min() > 1e-4
-    assert torch.equal(bench.look(1), before)
-    assert torch.equal(bench.look(1, SITE, add(unit, 0.0)), before)
-    assert map_shift(before, before).max() == 0
+def test_a_cell_said_to_reach_nothing_changes_nothing_and_others_do(
+    model: ClickTransformer, dots: list[Pair]
+) -> None:
+    config, pair = model.config, dots[0]
+    names = ("resid", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "memory")
+    known = cells(config, 2, components=names)
+    known += [Cell("resid", 3, group, 0) for group in ("previous", "registers")]
+    known += [Cell("mlp_out", 2, "previous", 1), Cell("resid", 3, "all", 0)]
+    edits = [edit_of(cell, config, pair) for cell in known]
+    bench = Bench(model, pair, sites_of(config, edits))
+    targets = Answers(bench).targets
+    plain = bench.plain(targets)[1]
+    found, _ = bench.run(1, edits, targets)
+    for cell, answers in zip(known, found, strict=True):
+        for later in range(2):
+            moved = float((answers[later] - plain[later]).abs().max())
+            if not reaches(config, cell, later) and cell.component != "memory":
+                assert moved < 1e-5, (cell, later)
+            elif cell.tokens == "all" and cell.head is None and cell.component == "resid":
+                assert moved > 1e-4, (cell, later)
 
 
-def test_edits_do_what_they_say() -> None:
-    unit = random_directions(2, 8, seed=1)[1]
-    x, other = torch.randn(3, 8), torch.randn(3, 8)
-    assert torch.allclose(add(unit, 2.0)(x) @ unit, x @ unit + 2, atol=1e-5)
-    assert torch.allclose(ablate(unit, 0.7)(x) @ unit, torch.full((3,), 0.7), atol=1e-5)
-    swapped = swap(unit, other)(x)
-    assert torch.allclose(swapped @ unit, other @ unit, atol=1e-5)
-    across = swapped - x - ((swapped - x) @ unit)[:, None] * unit
-    assert across.abs().max() < 1e-5
+def test_heads_together_are_the_whole(model: ClickTransformer, dots: list[Pair]) -> None:
+    config, pair = model.config, dots[0]
+    for name in ("z", "pattern", "k"):
+        each = [edit_of(Cell(name, 1, "patches", 0, head), config, pair) for head in (0, 1)]
+        whole = edit_of(Cell(name, 1, "patches", 0), config, pair)
+        edits = [joined(each), whole, each[0]]
+        bench = Bench(model, pair, sites_of(config, edits))
+        found, _ = bench.run(0, edits, Answers(bench).targets)
+        assert torch.allclose(found[0], found[1], atol=1e-6)
+        assert not torch.allclose(found[0], found[2], atol=1e-6)
 
 
-def test_swapping_the_last_layer_whole_gives_the_other_twin_query(bench: Bench) -> None:
-    other = bench.at_cls(0, SITE)
-    heat = bench.look(1, SITE, lambda x: other)
-    assert map_shift(heat, bench.look(1)).max() > 0
-    own = bench.at_cls(1, SITE)
-    assert torch.equal(bench.look(1, SITE, lambda x: own), bench.look(1))
+def test_a_swap_along_a_whole_basis_is_a_swap(model: ClickTransformer, dots: list[Pair]) -> None:
+    place = Place("blocks.1.hook_resid_pre", 0, tuple(range(16)))
+    basis = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(0)))[0]
+    bench = Bench(model, dots[0], [place.site])
+    edits = [
+        Edit(((place, change),)) for change in (SWAP, SwapAlong(basis), SwapAlong(basis[:, :3]))
+    ]
+    found, _ = bench.run(1, edits, Answers(bench).targets)
+    assert torch.allclose(found[0], found[1], **CLOSE)
+    assert not torch.allclose(found[0], found[2], atol=1e-4)
 
 
-def test_a_steered_model_clicks_elsewhere(small_model: ClickTransformer) -> None:
-    unit = random_directions(1, small_model.config.d_model)[0]
-    made = {
-        amount: work(
-            ModelPolicy(Steered(small_model, SITE, add(unit, amount))), TASK, [0], origin="steered",
-            max_steps=4,
-        )[0]
-        for amount in (0.0, 60.0)
-    }  # fmt: skip
-    plain = work(ModelPolicy(small_model), TASK, [0], origin="model", max_steps=4)[0]
-    assert [s.click for s in made[0.0].steps] == [s.click for s in plain.steps]
-    assert [s.click for s in made[60.0].steps] != [s.click for s in plain.steps]
+def test_a_pair_of_two_worlds_has_two_histories(model: ClickTransformer, dots: list[Pair]) -> None:
+    """The worlds of a pair may differ too: then the frames before are swapped as well."""
+    from bcprobe.episodes.record import open_world
+
+    pair = dots[0]
+    worlds = tuple(open_world(pair.task, pair.world_seed).world for _ in range(2))
+    apart = Pair(pair.task, pair.world_seed, pair.kind, pair.before, pair.placed, worlds=worlds)
+    bench = Bench(model, apart, ["blocks.0.hook_resid_pre"])
+    assert [k.shape[0] for k, _ in bench.history if k is not None] == [2, 2, 2]
+    targets = Answers(bench).targets
+    edit = edit_of(Cell("resid", 0, "all", 0), model.config, apart)
+    found, _ = bench.run(1, [Edit(edit.parts, history=True)], targets)
+    assert torch.allclose(found[0], bench.plain(targets)[0], **CLOSE)
 
 
-@pytest.fixture
-def fewer(gathered: Activations, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        steering, "gather_sources", lambda sources, progress: [gathered] * len(sources)
-    )
-    monkeypatch.setattr(steering, "MAX_STEPS", 5)
-
-
-@pytest.mark.usefixtures("fewer")
-def test_a_whole_intervention_from_names_to_a_table(checkpoint: Path) -> None:
-    found = steering.intervene(
-        checkpoint, [TASK], "undo_next", sites=[SITE], pairs=3, episodes=6, loops=1, progress=False
-    )
+def test_a_map_is_0_to_1_with_intervals(model: ClickTransformer, dots: list[Pair]) -> None:
+    found = patch(model, dots, components=("resid",), layers=(0, 3), lags=(0,), workers=1)
     table = found.table()
-    assert set(table["operation"]) == {"none", "add", "ablate", "swap"}
-    assert set(table["direction"]) == {"", "probe", "random", "all"}
-    assert set(table["task"]) == {TASK}
-    plain = table[(table["operation"] == "none") & (table["metric"] == "map_shift")]
-    assert (plain["estimate"] == 0).all()
-    assert set(table["metric"]) == {
-        "p_undo", "map_shift", "success", "undo_share", "mistake_rate", "recovered",
-    }  # fmt: skip
-    assert found.as_dict()["pairs"] == 3
+    whole = table[(table["tokens"] == "all") & (table["metric"] == "effect")]
+    assert np.allclose(whole[whole["later"] == 0]["estimate"], 1, atol=1e-3)
+    assert (table["lower"] <= table["estimate"] + 1e-9).all()
+    assert (table["estimate"] <= table["upper"] + 1e-9).all()
+    undo = table[(table["metric"] == "p_undo") & (table["later"] == 0)]
+    plain = undo[undo["component"] == "none"].set_index("start")["estimate"]
+    swapped = undo[(undo["tokens"] == "all") & (undo["layer"] == 0)].set_index("start")["estimate"]
+    assert swapped["wrong"] == pytest.approx(plain["right"], abs=1e-6)
+    assert set(table["lag"]) == {0}
 
 
-@pytest.mark.usefixtures("fewer")
-def test_several_tasks_are_moved_along_the_direction_of_the_others(checkpoint: Path) -> None:
-    tasks = (TASK, "neuron_tracking")
-    found = steering.intervene(
-        checkpoint, tasks, "undo_next", sites=[SITE], pairs=2, episodes=6, loops=1, progress=False
-    )
-    table = found.table()
-    assert set(table["task"]) == {*tasks, "all"}
-    keys = ["start", "operation", "direction", "alpha"]
-    undo = table[table["metric"] == "p_undo"].set_index("task")
-    assert set(undo["direction"]) == {"", "probe", "others", "random", "all"}
-    both = undo.loc[list(tasks)].groupby(keys)["estimate"].mean()
-    together = undo.loc["all"].set_index(keys)["estimate"]
-    assert np.allclose(together, both.loc[together.index])
-    assert (undo.loc["all", "n"] == found.pairs).all()
-
-
-def test_mistakes_and_recoveries_are_counted_from_states() -> None:
-    episode = next(e for e in map(partial(generate, TASK), range(9)) if _undos(e))
-    mistakes = steering._mistaken(episode)
-    recovered = steering._recovered(episode)
-    assert 0 < sum(mistakes) < len(mistakes)
-    assert len(recovered) == sum(mistakes)
-    assert all(recovered)
-
-
-def _undos(episode: Episode) -> bool:
-    return any(step.undo_next for step in episode.steps)
-
-
-def test_frames_and_clicks_of_twins_line_up(twins: list[Twin]) -> None:
-    pair = twins[0]
-    episode = generate(TASK, pair.world_seed)
-    _, previous = as_tensors(episode)
-    wanted = pair.clicks[-1].tolist()
-    at = [t for t, click in enumerate(previous[0].tolist()) if click == wanted]
-    shown = list(frames(episode))
-    assert any(np.array_equal(shown[t], pair.before[-1]) for t in at)
+def test_bad_input_is_refused_in_one_line(
+    model: ClickTransformer, dots: list[Pair], make_model: Callable[..., ClickTransformer]
+) -> None:
+    config = make_model().config
+    with pytest.raises(InputError, match=r"the model has no registers; its token groups: cls"):
+        cells(config, tokens=("registers",))
+    with pytest.raises(InputError, match="placed"):
+        cells(config, tokens=("place",))
+    with pytest.raises(InputError, match="resid"):
+        cells(config, components=("residd",))
+    with pytest.raises(InputError, match="no layer 9"):
+        cells(config, layers=(9,))
+    with pytest.raises(InputError, match="no lag 1"):
+        cells(config, lags=1, at=(1,))
+    with pytest.raises(InputError, match="no answer can be reached"):
+        cells(config, tokens=("previous",), layers=(3,), components=("resid",))
+    with pytest.raises(InputError, match="one at a time"):
+        patch(model, [*dots, *twins("neuron_tracking", 1)])
+    with pytest.raises(InputError, match="no pair to patch"):
+        patch(model, [])
+    assert "registers" in token_groups(model.config, dots[0])

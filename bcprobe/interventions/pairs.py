@@ -1,0 +1,266 @@
+"""Pairs of moments that differ in whether a mistake stands, and their screens.
+
+A pair is light: a world, the clicks up to a placement, that placement right and wrong, and
+the clicks after it, the same on both sides. Its screens are composed when a model looks at them,
+as many as can reach an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.annotators.policy import Annotator
+from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.record import generate, open_world
+from bcprobe.episodes.simulator import Simulator
+from bcprobe.episodes.twins import placements, twin
+from bcprobe.errors import InputError
+from bcprobe.gui.layouts import Rect
+from bcprobe.rng import generator, split_seed
+from bcprobe.tasks import get_task
+from bcprobe.types import Click, Episode
+
+#: The two sides of a pair, and their index.
+SIDES = ("right", "wrong")
+#: Test worlds of pairs start here, far from those that directions are fitted on.
+FIRST_WORLD = 1 << 30
+#: What an annotator who checks before undoing may click.
+CHECKS = ("navigate", "view", "select")
+#: Worlds and ways of checking that are tried for each pair.
+TRIES, DRAWS = 8, 12
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A placement right and wrong, after the same clicks in the same world.
+
+    ``before`` led up to it; ``placed`` is the placement (right, wrong), in px; ``checks`` are
+    the clicks after it, the same for both, under which the mistake stands. The screen just
+    after the placement has lag 0, the one after the first check lag 1. ``worlds`` are the two
+    sides' worlds where they differ (counterfactual worlds: then ``placed`` may be one click),
+    and None for the world of ``world_seed``.
+    """
+
+    task: str
+    world_seed: int
+    kind: str
+    before: tuple[Click, ...]
+    placed: tuple[Click, Click]
+    checks: tuple[Click, ...] = ()
+    layout: str = "original"
+    difficulty: str = "default"
+    worlds: tuple[Any, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for side, wanted in enumerate((False, True)):
+            for simulator in self._after(side):
+                stands = simulator.task.latents(simulator.world, simulator.state).mistake
+                if stands != wanted:
+                    says = "no mistake stands" if wanted else "a mistake stands"
+                    raise InputError(
+                        f"no pair: {says} on the {SIDES[side]} side of '{self.task}', world "
+                        f"{self.world_seed}, after click {len(simulator.history) - 1}"
+                    )
+
+    def __repr__(self) -> str:
+        return f"Pair({self.task}, world {self.world_seed}, click {self.step}, {self.kind})"
+
+    @property
+    def step(self) -> int:
+        """Number of the placement among the episode's clicks, from 0."""
+        return len(self.before)
+
+    @property
+    def lags(self) -> int:
+        """Screens after the placement: one more than there are checks."""
+        return len(self.checks) + 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether both sides saw the same screens up to the placement."""
+        return self.worlds is None
+
+    def opened(self, side: int) -> Simulator:
+        """The world of a side (0 right, 1 wrong) at its opening."""
+        if self.worlds is None:
+            return open_world(self.task, self.world_seed, self.layout, self.difficulty)
+        return Simulator(get_task(self.task), self.worlds[side], self.layout)
+
+    def history(self, side: int, frames: int) -> Iterator[tuple[NDArray[np.uint8], Click]]:
+        """The last ``frames`` screens up to the placement, each with the click that led to it.
+
+        Screens are uint8 [360, 480, 3]; fewer if the episode is younger; the click before the
+        first is (-1, -1).
+        """
+        simulator, last = self.opened(side), Click(-1, -1)
+        for number, click in enumerate((*self.before, self.placed[side])):
+            if number > self.step - frames:
+                yield simulator.screen(), last
+            simulator.click(click)
+            last = click
+
+    def after(self, side: int) -> Iterator[tuple[NDArray[np.uint8], Click]]:
+        """The screens after the placement, one for each lag, and the click that led to each."""
+        for simulator in self._after(side):
+            yield simulator.screen(), simulator.history[-1].click
+
+    def _after(self, side: int) -> Iterator[Simulator]:
+        simulator = self.opened(side)
+        for click in (*self.before, self.placed[side]):
+            simulator.click(click)
+        yield simulator
+        for click in self.checks:
+            simulator.click(click)
+            yield simulator
+
+    def button(self, name: str) -> Rect:
+        """Where a button of the task is. Raises `InputError` if the task has none of the name."""
+        simulator = self.opened(0)
+        names = [button.name for button in simulator.task.buttons]
+        if name not in names:
+            raise InputError(f"'{self.task}' has no button '{name}'; it has: {', '.join(names)}")
+        return simulator.arrangement.buttons[names.index(name)]
+
+
+def twins(
+    task: str,
+    n: int = 24,
+    *,
+    lags: int = 1,
+    layout: str = "original",
+    difficulty: str = "default",
+    seed: int = 0,
+) -> list[Pair]:
+    """``n`` pairs of one placement right and wrong, each in a test world of its own.
+
+    The placement and the kind of mistake are drawn at random. With ``lags`` above 1 the mistake
+    stands while the annotator checks what it did, as it does before it undoes one mistake in
+    five: ``lags - 1`` clicks, the same on both sides. Raises `InputError` if a task gives no
+    such pair, or for numbers below 1.
+    """
+    if n < 1 or lags < 1:
+        raise InputError(f"n is {n} and lags {lags}; both must be 1 or more")
+    get_task(task)
+    found: list[Pair] = []
+    for number in range(TRIES * n):
+        world_seed = split_seed("test", FIRST_WORLD + seed * TRIES * n + number)
+        episode = generate(task, world_seed, layout=layout, difficulty=difficulty)
+        rng = generator("twins", task, world_seed, seed)
+        for step in rng.permutation(placements(episode))[:3]:
+            pair = _pair_at(episode, int(step), lags, seed, rng)
+            if pair is not None:
+                found.append(pair)
+                break
+        if len(found) == n:
+            return found
+    if not found:
+        after = f" after which an annotator checks for {lags - 1} clicks" if lags > 1 else ""
+        raise InputError(f"no placement of '{task}'{after}; ask for fewer lags")
+    return found
+
+
+def pair_of(right: Episode, wrong: Episode) -> Pair:
+    """The pair that two episodes of one world make: alike but for one click.
+
+    The screens after it count as checks for as long as both go on with the same clicks and the
+    mistake stands. Raises `InputError` if they differ in world, in nothing, or if no mistake
+    stands on the wrong side.
+    """
+    same = ("task", "world_seed", "layout", "difficulty")
+    if any(getattr(right, name) != getattr(wrong, name) for name in same):
+        raise InputError("no pair: the episodes are of different worlds, layouts or tasks")
+    clicks = [[step.click for step in episode.steps] for episode in (right, wrong)]
+    differ = [t for t, (a, b) in enumerate(zip(*clicks, strict=False)) if a != b]
+    if not differ:
+        raise InputError("no pair: the two episodes make the same clicks")
+    step = differ[0]
+    steps = zip(right.steps[step + 1 :], wrong.steps[step + 1 :], strict=False)
+    checks = []
+    for a, b in list(steps)[:-1]:
+        if a.click != b.click or a.latents.mistake or not b.latents.mistake:
+            break
+        checks.append(a.click)
+    kinds = [one.latents.mistake_kind for one in wrong.steps[step + 1 : step + 2]]
+    pair = Pair(
+        right.task,
+        right.world_seed,
+        kinds[0] if kinds else "",
+        tuple(clicks[0][:step]),
+        (clicks[0][step], clicks[1][step]),
+        layout=right.layout,
+        difficulty=right.difficulty,
+    )
+    return replace(pair, checks=_standing(pair, checks))
+
+
+def _standing(pair: Pair, checks: Sequence[Click]) -> tuple[Click, ...]:
+    """The first of some checks, up to the one after which a mistake no longer stands as asked."""
+    kept: list[Click] = []
+    for click in checks:
+        try:
+            replace(pair, checks=(*kept, click))
+        except InputError:
+            break
+        kept.append(click)
+    return tuple(kept)
+
+
+def _pair_at(
+    episode: Episode, step: int, lags: int, seed: int, rng: np.random.Generator
+) -> Pair | None:
+    made = twin(episode, step, seed)
+    kind = sorted(made.wrong)[rng.integers(len(made.wrong))]
+    clicks = [one.click for one in made.wrong[kind].steps]
+    try:
+        pair = Pair(
+            episode.task,
+            episode.world_seed,
+            kind,
+            tuple(clicks[:step]),
+            (made.right.steps[step].click, clicks[step]),
+            layout=episode.layout,
+            difficulty=episode.difficulty,
+        )
+        return pair if lags == 1 else _checked(pair, episode.annotator_seed, lags - 1, rng)
+    except InputError:
+        return None
+
+
+def _checked(pair: Pair, annotator_seed: int, count: int, rng: np.random.Generator) -> Pair | None:
+    """The pair with so many checks that its annotator might make; None if it would make fewer."""
+    for _ in range(DRAWS):
+        checks = _look_around(pair, annotator_seed, count, rng)
+        if len(checks) == count:
+            try:
+                return replace(pair, checks=tuple(checks))
+            except InputError:
+                continue
+    return None
+
+
+def _look_around(
+    pair: Pair, annotator_seed: int, count: int, rng: np.random.Generator
+) -> list[Click]:
+    """Up to so many clicks of an annotator who surely checks before it undoes the mistake."""
+    simulator = pair.opened(1)
+    annotator = annotator_before(simulator, annotator_seed)
+    for click in (*pair.before, pair.placed[1]):
+        annotator.act(simulator.state)
+        simulator.click(click)
+    annotator.persona = replace(annotator.persona, delay=1.0, error_rate=0.0)
+    annotator.rng = rng
+    return [click for click, _ in zip(_checks(simulator, annotator), range(count), strict=False)]
+
+
+def _checks(simulator: Simulator, annotator: Annotator) -> Iterator[Click]:
+    while True:
+        click = annotator.act(simulator.state)
+        if simulator.hit(click).action not in CHECKS:
+            return
+        simulator.click(click)
+        yield click

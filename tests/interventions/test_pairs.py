@@ -1,0 +1,84 @@
+"""Pairs of moments: what is the same, what differs, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from bcprobe.episodes.record import frames, generate
+from bcprobe.episodes.twins import placements, twin
+from bcprobe.errors import InputError
+from bcprobe.interventions.pairs import Pair, pair_of, twins
+from bcprobe.tasks import TRAINING_TASKS
+
+DOTS = "colored_dot_tracking"
+
+
+@pytest.mark.parametrize("task", TRAINING_TASKS)
+def test_a_mistake_stands_on_the_wrong_side_only_at_every_lag(task: str) -> None:
+    for pair in twins(task, 2, lags=3):
+        assert pair.lags == 3
+        for side in (0, 1):
+            stands = [s.task.latents(s.world, s.state).mistake for s in pair._after(side)]
+            assert stands == [bool(side)] * 3
+
+
+def test_screens_are_those_of_the_episode_up_to_the_placement(dots: list[Pair]) -> None:
+    pair = dots[0]
+    episode = generate(pair.task, pair.world_seed)
+    shown = list(islice(frames(episode), pair.step + 1))
+    own = list(pair.history(0, 4))
+    assert len(own) == 4
+    for (screen, click), frame, step in zip(
+        own, shown[-4:], episode.steps[pair.step - 4 : pair.step], strict=True
+    ):
+        assert np.array_equal(screen, frame)
+        assert click == step.click
+    whole = list(pair.history(1, 10_000))
+    assert len(whole) == pair.step + 1
+    assert whole[0][1] == (-1, -1)
+
+
+def test_the_sides_differ_after_the_placement_and_share_the_clicks_that_follow(
+    dots: list[Pair],
+) -> None:
+    sides = [list(dots[0].after(side)) for side in (0, 1)]
+    assert [click for _, click in sides[0][1:]] == [click for _, click in sides[1][1:]]
+    assert sides[0][0][1] != sides[1][0][1]
+    assert (sides[0][0][0] != sides[1][0][0]).any()
+
+
+def test_equal_seeds_give_equal_pairs_and_others_others() -> None:
+    assert twins(DOTS, 2) == twins(DOTS, 2)
+    assert {p.world_seed for p in twins(DOTS, 2)}.isdisjoint(
+        p.world_seed for p in twins(DOTS, 2, seed=1)
+    )
+
+
+def test_two_episodes_make_a_pair() -> None:
+    episode = generate(DOTS, 7)
+    made = twin(episode, placements(episode)[3])
+    pair = pair_of(made.right, made.wrong["spatial"])
+    assert (pair.step, pair.kind) == (made.step, "spatial")
+    with pytest.raises(InputError, match="the same clicks"):
+        pair_of(made.right, made.right)
+    with pytest.raises(InputError, match="different worlds"):
+        pair_of(made.right, replace(made.wrong["spatial"], world_seed=8))
+    with pytest.raises(InputError, match="a mistake stands on the right side"):
+        pair_of(made.wrong["spatial"], made.right)
+
+
+def test_a_pair_without_a_mistake_is_refused(dots: list[Pair]) -> None:
+    right = dots[0].placed[0]
+    with pytest.raises(InputError, match="no mistake stands on the wrong side of 'colored_dot"):
+        replace(dots[0], placed=(right, right))
+
+
+def test_bad_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="1 or more"):
+        twins(DOTS, 0)
+    with pytest.raises(InputError, match="fewer lags"):
+        twins(DOTS, 1, lags=30)
