@@ -20,7 +20,7 @@ from torch import Tensor
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
-from bcprobe.gui.layouts import Rect, arrange, get_layout
+from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
@@ -143,9 +143,7 @@ class Bench:
 
 def undo_button(task: str, layout: str) -> Rect:
     """Where a task's Undo button is in a layout."""
-    buttons = get_task(task).buttons
-    names = [button.name for button in buttons]
-    return arrange(get_layout(layout), buttons).buttons[names.index("Undo")]
+    return button_rect(layout, get_task(task).buttons, "Undo")
 
 
 def map_shift(heat: Tensor, other: Tensor) -> np.ndarray:

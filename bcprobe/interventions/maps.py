@@ -17,6 +17,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from bcprobe.activations import sites
+from bcprobe.activations.sites import patch_at, token_positions
 from bcprobe.bootstrap import paired_draws
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.layouts import Rect
@@ -51,6 +53,7 @@ COMPONENTS = {
     "memory": "attn.hook_k",
 }
 PER_HEAD = ("z", "q", "k", "v", "pattern")
+TOKENS_OF_ANY_FRAME = tuple(name for name in sites.TOKENS if name != "placed")
 TOKENS = ("cls", "placed", "undo", "previous", "others", "patches", "registers", "all")
 #: Every layer at once, where a component is edited in all of them.
 EVERY_LAYER = -1
@@ -83,24 +86,16 @@ def token_groups(config: ClickTransformerConfig, pair: Pair) -> dict[str, tuple[
     button, ``others`` all patches that are not ``placed``, ``previous`` the token of the previous
     click.
     """
-    (width, height), (columns, _) = config.patch, config.grid
-    placed = {y // height * columns + x // width for x, y in pair.placed}
-    r = pair.button("Undo")
-    undo = {
-        row * columns + column
-        for row in range(r.y // height, (r.y + r.height - 1) // height + 1)
-        for column in range(r.x // width, (r.x + r.width - 1) // width + 1)
-    }
-    patches = range(config.n_patches)
+    placed = {patch_at(config, *click) for click in pair.placed}
+    r, (width, height) = pair.button("Undo"), config.patch
+    xs = (*range(r.x, r.x + r.width, width), r.x + r.width - 1)
+    ys = (*range(r.y, r.y + r.height, height), r.y + r.height - 1)
+    known = {name: token_positions(config, name) for name in TOKENS_OF_ANY_FRAME}
     groups = {
-        "cls": (config.cls_index,),
+        **known,
         "placed": tuple(sorted(placed)),
-        "undo": tuple(sorted(undo)),
-        "previous": (config.n_patches,),
-        "others": tuple(p for p in patches if p not in placed),
-        "patches": tuple(patches),
-        "registers": tuple(range(config.n_patches + 1, config.cls_index)),
-        "all": tuple(range(config.tokens_per_frame)),
+        "undo": tuple(sorted({patch_at(config, x, y) for x in xs for y in ys})),
+        "others": tuple(patch for patch in known["patches"] if patch not in placed),
     }
     return {name: tokens for name, tokens in groups.items() if tokens}
 

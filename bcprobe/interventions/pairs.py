@@ -20,7 +20,7 @@ from bcprobe.episodes.record import generate, open_world
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
-from bcprobe.gui.layouts import Rect
+from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import Click, Episode
@@ -120,11 +120,7 @@ class Pair:
 
     def button(self, name: str) -> Rect:
         """Where a button of the task is. Raises `InputError` if the task has none of the name."""
-        simulator = self.opened(0)
-        names = [button.name for button in simulator.task.buttons]
-        if name not in names:
-            raise InputError(f"'{self.task}' has no button '{name}'; it has: {', '.join(names)}")
-        return simulator.arrangement.buttons[names.index(name)]
+        return button_rect(self.layout, get_task(self.task).buttons, name)
 
 
 def twins(
