@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 SCREEN_WIDTH = 480
 SCREEN_HEIGHT = 360
@@ -86,7 +86,9 @@ class Step:
     """One click with what it hit and the latents of the state before it.
 
     ``widget`` is the button's name, ``canvas`` for the canvas, or empty. ``valid`` says
-    that the click changed the state. ``undo_next`` says that this click is an Undo.
+    that the click changed the state. ``undo_next`` says that this click is an Undo. ``time_ms``
+    is when a person made it, in ms since the opening screen by a monotonic clock; None where
+    no person was at work.
     """
 
     click: Click
@@ -95,6 +97,7 @@ class Step:
     valid: bool
     phase: str
     latents: Latents
+    time_ms: float | None = None
 
     @property
     def undo_next(self) -> bool:
@@ -107,7 +110,9 @@ class Episode:
     """A world worked click by click: seeds and clicks, never pixels.
 
     ``origin`` names who clicked (``annotator``, ``model``, ``random``, ``person``...).
-    ``frame_hash`` is the SHA-256 over all frames shown, in order, as uint8 RGB.
+    ``frame_hash`` is the SHA-256 over all frames shown, in order, as uint8 RGB. ``recording``
+    tells how a person's clicks were recorded (``viewport``, ``device``, ``name`` if one was
+    given), and is empty for all others.
     """
 
     task: str
@@ -121,6 +126,7 @@ class Episode:
     outcome: Outcome
     frame_hash: str
     generator_version: int = GENERATOR_VERSION
+    recording: dict[str, Any] = field(default_factory=dict)
 
     #: HTML that shows an episode; `bcprobe.episodes`, which can draw screens, sets it.
     to_html: ClassVar[Callable[[Episode], str] | None] = None

@@ -1,8 +1,9 @@
 """Episodes on disk: one Parquet table of episodes, one of steps.
 
 Both load as they are with pandas and ``datasets.load_dataset("parquet", ...)``. Names are
-strings, clicks are int16 pixels, every latent is a column of its own, and ``persona`` and
-``counts`` are JSON objects (their keys differ from task to task). The schema version, the
+strings, clicks are int16 pixels, every latent is a column of its own, and ``persona``,
+``counts`` and ``recording`` are JSON objects (their keys differ from task to task). ``time_ms``
+is empty where no person was at work; it and ``recording`` may be missing. The schema version, the
 table's kind and the hash of the episodes stand in the metadata of each file.
 """
 
@@ -48,6 +49,7 @@ EPISODES_SCHEMA = pa.schema(
         "counts": pa.string(),
         "frame_hash": pa.string(),
         "generator_version": pa.int32(),
+        "recording": pa.string(),
     }
 )
 STEPS_SCHEMA = pa.schema(
@@ -69,8 +71,11 @@ STEPS_SCHEMA = pa.schema(
         "azimuth": pa.float64(),
         "elevation": pa.float64(),
         "undo_next": pa.bool_(),
+        "time_ms": pa.float64(),
     }
 )
+#: Columns that came later: a table without them has these values in them.
+_LATER: dict[str, Any] = {"recording": "{}", "time_ms": None}
 
 
 def write_episodes(episodes: Sequence[Episode], folder: Path | str) -> Path:
@@ -137,6 +142,7 @@ def _episode_row(index: int, episode: Episode) -> dict[str, Any]:
         "success": episode.outcome.success,
         "done": episode.outcome.done,
         "counts": json.dumps(episode.outcome.counts),
+        "recording": json.dumps(episode.recording),
     }
 
 
@@ -153,6 +159,7 @@ def _step_rows(index: int, episode: Episode) -> list[dict[str, Any]]:
             "phase": step.phase,
             "position_fraction": step.latents.position_fraction,
             "undo_next": step.undo_next,
+            "time_ms": step.time_ms,
             **vars(step.latents),
         }
         for number, step in enumerate(episode.steps)
@@ -174,7 +181,7 @@ def _read(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, bytes]:
     try:
         metadata = pq.read_schema(path).metadata or {}
         _check_metadata(path, kind, metadata)
-        table = pq.read_table(path)
+        table = _with_later(pq.read_table(path), schema)
         _check_columns(path, schema, table)
         return table.select(schema.names).cast(schema), metadata.get(_HASH_KEY, b"")
     except (OSError, pa.ArrowException) as error:
@@ -192,22 +199,30 @@ def _check_metadata(path: Path, kind: str, metadata: dict[bytes, bytes]) -> None
         )
 
 
+def _with_later(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns that it was written too early to have."""
+    for name in _LATER.keys() & set(schema.names) - set(table.column_names):
+        column = pa.array([_LATER[name]] * len(table), schema.field(name).type)
+        table = table.append_column(name, column)
+    return table
+
+
 def _check_columns(path: Path, schema: pa.Schema, table: pa.Table) -> None:
     for name in schema.names:
         if name not in table.column_names:
             raise InputError(f"'{path}' lacks column '{name}'")
-        if table[name].null_count:
+        if table[name].null_count and _LATER.get(name, "") is not None:
             raise InputError(f"'{path}' has empty cells in column '{name}'")
 
 
 def _steps(table: pa.Table) -> list[Step]:
     columns = {name: table[name].to_pylist() for name in table.column_names}
     latents = zip(*(columns[name] for name in _LATENTS), strict=True)
-    names = ("x", "y", "widget", "action", "valid", "phase")
+    names = ("x", "y", "widget", "action", "valid", "phase", "time_ms")
     clicks = zip(*(columns[name] for name in names), strict=True)
     return [
-        Step(Click(x, y), widget, action, valid, phase, _latents(*values))
-        for (x, y, widget, action, valid, phase), values in zip(clicks, latents, strict=True)
+        Step(Click(x, y), *said, _latents(*values), time)
+        for (x, y, *said, time), values in zip(clicks, latents, strict=True)
     ]
 
 
@@ -232,4 +247,5 @@ def _episode(row: dict[str, Any], steps: tuple[Step, ...]) -> Episode:
         outcome=outcome,
         frame_hash=row["frame_hash"],
         generator_version=row["generator_version"],
+        recording=json.loads(row["recording"]),
     )

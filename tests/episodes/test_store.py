@@ -221,3 +221,17 @@ def test_tables_of_different_episodes(folder: Path, tmp_path: Path) -> None:
     (folder / STEPS_FILE).write_bytes((other / STEPS_FILE).read_bytes())
     with pytest.raises(InputError, match="does not belong"):
         read_episodes(folder)
+
+
+def test_a_persons_times_and_device_are_kept(tmp_path: Path) -> None:
+    worked = make_episode(4, origin="person", recording={"viewport": [390, 844], "name": "Ø <b>"})
+    steps = tuple(replace(step, time_ms=1289.5 * i) for i, step in enumerate(worked.steps))
+    mixed = [replace(worked, steps=steps), make_episode(5)]
+    assert read_episodes(write_episodes(mixed, tmp_path)) == mixed
+    assert pq.read_table(tmp_path / STEPS_FILE)["time_ms"].null_count == len(mixed[1])
+
+
+def test_tables_from_before_times_still_read(folder: Path) -> None:
+    for name, column in ((EPISODES_FILE, "recording"), (STEPS_FILE, "time_ms")):
+        edit(folder / name, pq.read_table(folder / name).drop_columns([column]))
+    assert [step.time_ms for one in read_episodes(folder) for step in one.steps] == [None] * 14

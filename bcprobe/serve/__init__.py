@@ -1,0 +1,1 @@
+"""In the browser: annotate worlds, watch and steer a model, explore episodes."""
