@@ -221,8 +221,10 @@ def _steps(table: pa.Table) -> list[Step]:
     names = ("x", "y", "widget", "action", "valid", "phase", "time_ms")
     clicks = zip(*(columns[name] for name in names), strict=True)
     return [
-        Step(Click(x, y), *said, _latents(*values), time)
-        for (x, y, *said, time), values in zip(clicks, latents, strict=True)
+        Step(Click(x, y), widget, action, valid, phase, _latents(*values), time_ms)
+        for (x, y, widget, action, valid, phase, time_ms), values in zip(
+            clicks, latents, strict=True
+        )
     ]
 
 
