@@ -18,9 +18,9 @@ from torch import Tensor
 from bcprobe.activations.sites import residual_sites
 from bcprobe.episodes.record import replay
 from bcprobe.errors import InputError
+from bcprobe.model.attention import EPS
 from bcprobe.model.config import ClickTransformerConfig
-from bcprobe.model.heads import IndependentHead, PointerHead
-from bcprobe.model.transformer import EPS, Block, ClickTransformer
+from bcprobe.model.transformer import Block, ClickTransformer
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
 
 Floats = NDArray[np.float32]
@@ -137,7 +137,7 @@ def attribute(model: ClickTransformer, kept: dict[str, Tensor]) -> Attribution:
     final = kept[f"blocks.{config.n_layers - 1}.hook_resid_post"][0]
     with torch.inference_mode():
         normed = model.ln_final(final)
-        readers, constants = _readers(model, normed)
+        readers, constants = model.head.readers(normed[: config.n_patches])
         scale = (final[cls].var(correction=0) + EPS).sqrt()
 
         def logits(part: Tensor) -> Tensor:
@@ -148,10 +148,9 @@ def attribute(model: ClickTransformer, kept: dict[str, Tensor]) -> Attribution:
         heads, mlps, biases = [], [], _centred(readers @ model.ln_final.b + constants)
         for number, block in enumerate(cast(Iterable[Block], model.blocks)):
             z = kept[f"blocks.{number}.attn.hook_z"][0, cls]  # (head, d_head)
-            rows = block.attn.out.weight.T.unflatten(0, z.shape)  # (head, d_head, d)
-            heads.append(logits(torch.einsum("hk,hkd->hd", z, rows)))
+            heads.append(logits(torch.einsum("hk,hkd->hd", z, block.attn.W_O)))
             mlps.append(logits(kept[f"blocks.{number}.hook_mlp_out"][0, cls]))
-            biases = biases + logits(block.attn.out.bias)
+            biases = biases + logits(block.attn.b_O)
         start = logits(kept["blocks.0.hook_resid_pre"][0, cls])
         whole = _centred(readers @ normed[cls] + constants)
         parts = (start, torch.stack(heads), torch.stack(mlps), biases, whole)
@@ -161,27 +160,6 @@ def attribute(model: ClickTransformer, kept: dict[str, Tensor]) -> Attribution:
 
 def _centred(logits: Tensor) -> Tensor:
     return logits - logits.mean(-1, keepdim=True)
-
-
-def _readers(model: ClickTransformer, normed: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions [cell, d] and constants [cell] with which the head makes logits of [cls]."""
-    head, config = model.head, model.config
-    if isinstance(head, PointerHead):
-        keys = head.key(normed[: config.n_patches]) / config.d_model**0.5  # (cell, d)
-        return keys @ head.query.weight, keys @ head.query.bias
-    return _bin_readers(head, config)
-
-
-def _bin_readers(head: IndependentHead, config: ClickTransformerConfig) -> tuple[Tensor, Tensor]:
-    """The same for the independent head: the mean over a cell's columns and rows of pixels."""
-    sums = []
-    for of in (lambda layer: layer.weight, lambda layer: layer.bias[:, None]):
-        across, down = (
-            of(layer).unflatten(0, (-1, size)).mean(1)
-            for layer, size in zip((head.across, head.down), config.patch, strict=True)
-        )
-        sums.append((down[:, None] + across[None]).flatten(0, 1))  # (row * column, d or 1)
-    return sums[0], sums[1][:, 0]
 
 
 def _run(

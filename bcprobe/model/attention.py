@@ -13,6 +13,7 @@ from transformer_lens.hook_points import HookPoint
 from bcprobe.model.config import ClickTransformerConfig
 
 ROTARY_BASE = 100.0
+EPS = 1e-5
 
 
 def rotary_table(frames: Tensor, d_head: int) -> tuple[Tensor, Tensor]:
@@ -148,11 +149,55 @@ class KeyValues:
             self.k, self.v = self.k[rows], self.v[rows]
 
 
-class Attention(nn.Module):
-    """Multi-head attention with TransformerLens's hook names; time is rotary over frames.
+def is_hooked(*points: HookPoint) -> bool:
+    """Whether a hook, forward or backward, stands on one of them."""
+    return any(point.fwd_hooks or point.bwd_hooks for point in points)
 
-    While a hook stands on ``hook_attn_scores`` or ``hook_pattern`` the whole pattern is
-    computed; otherwise the window's own attention runs.
+
+class Norm(nn.Module):
+    """Layer norm with TransformerLens's hooks on its scale and its result."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.ones(d_model)), nn.Parameter(torch.zeros(d_model))
+        self.hook_scale, self.hook_normalized = HookPoint(), HookPoint()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised [..., d_model]; the scale is computed apart only while it is hooked."""
+        if is_hooked(self.hook_scale):
+            x = x - x.mean(-1, keepdim=True)
+            x = x / self.hook_scale((x.square().mean(-1, keepdim=True) + EPS).sqrt())
+            return self.hook_normalized(x * self.w + self.b)
+        return self.hook_normalized(self.normalise(x))
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """The same past the hooks."""
+        return F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS)
+
+
+def attention_scores(
+    q: Tensor, k: Tensor, segments: Tensor, config: ClickTransformerConfig
+) -> Tensor:
+    """Scores [batch, head, query, key] of rotated ``q`` and ``k`` [batch, pos, head, d_head].
+
+    Minus infinity where a query does not look. The queries are those of the last frames of
+    ``segments`` [batch, frame], the keys those of all.
+    """
+    tokens = config.tokens_per_frame
+    allowed = frame_mask(segments, config.context)[:, -(q.shape[1] // tokens) :]
+    allowed = allowed.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2)[:, None]
+    scores = q.transpose(1, 2) @ k.transpose(1, 2).mT / math.sqrt(config.d_head)
+    return scores.masked_fill(~allowed, float("-inf"))
+
+
+class Attention(nn.Module):
+    """Multi-head attention with TransformerLens's hooks and weights; time is rotary over frames.
+
+    What costs memory is made only while it is hooked: ``hook_attn_scores`` and ``hook_pattern``
+    [batch, head, query, key] (otherwise the window's own attention runs), ``hook_result``, each
+    head's share of the output [batch, pos, head, d_model], and the heads' own copies of the
+    residual stream, [batch, pos, head, d_model]: ``hook_attn_in`` for queries, keys and values
+    together, ``hook_q_input``, ``hook_k_input``, ``hook_v_input`` for each.
     """
 
     def __init__(self, config: ClickTransformerConfig) -> None:
@@ -160,51 +205,121 @@ class Attention(nn.Module):
         self.config = config
         self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
         self.out = nn.Linear(config.d_model, config.d_model)
+        self.hook_attn_in, self.hook_q_input = HookPoint(), HookPoint()
+        self.hook_k_input, self.hook_v_input = HookPoint(), HookPoint()
         self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
+        self.hook_rot_q, self.hook_rot_k = HookPoint(), HookPoint()
         self.hook_attn_scores, self.hook_pattern = HookPoint(), HookPoint()
-        self.hook_z = HookPoint()
+        self.hook_z, self.hook_result = HookPoint(), HookPoint()
 
     def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], window: Band, segments: Tensor
+        self,
+        x: Tensor,
+        norm: Norm,
+        table: tuple[Tensor, Tensor],
+        window: Band,
+        segments: Tensor,
     ) -> Tensor:
-        """Attend within windows: [batch, frame * token, d_model] to the same."""
-        q, k, v = self._project(x, table)
-        if self._explicit():
-            z = self._whole(q, k, v, segments)
-        else:
-            z = window.attend(q, k, v).flatten(1, 2)  # (batch, frame * token, head, d_head)
-        return self.out(self.hook_z(z).flatten(-2))
+        """Attend within windows: residual stream [batch, frame * token, d_model] to the same."""
+        q, k, v = self._project(x, norm, table)
+        if is_hooked(self.hook_attn_scores, self.hook_pattern):
+            return self._write(self._whole(q, k, v, segments))
+        z = window.attend(q, k, v).flatten(1, 2)  # (batch, frame * token, head, d_head)
+        return self._write(z)
 
-    def step(self, x: Tensor, table: tuple[Tensor, Tensor], ring: KeyValues) -> Tensor:
+    def step(self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor], ring: KeyValues) -> Tensor:
         """Attend from one new frame [batch, token, d_model] to the ring and itself."""
-        q, k, v = self._project(x, table)
+        q, k, v = self._project(x, norm, table)
         k, v = ring.extend(k, v, self.config.context)
-        if self._explicit():
+        if is_hooked(self.hook_attn_scores, self.hook_pattern):
             segments = torch.zeros(k.shape[:2], dtype=torch.long, device=x.device)
-            z = self._whole(q, k, v, segments)
-        else:
-            q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-            z = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        return self.out(self.hook_z(z).flatten(-2))
+            return self._write(self._whole(q, k, v, segments))
+        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
+        return self._write(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
 
-    def _explicit(self) -> bool:
-        return self.hook_attn_scores.has_hooks() or self.hook_pattern.has_hooks()
-
-    def _project(self, x: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries, rotated keys, values: [batch, frame, token, head, d_head]."""
         tokens, heads = self.config.tokens_per_frame, self.config.n_heads
-        q, k, v = self.qkv(x).unflatten(-1, (3, heads, -1)).unbind(2)
+        q, k, v = self.qkv(norm(x)).unflatten(-1, (3, heads, -1)).unbind(2)
+        if is_hooked(self.hook_attn_in, self.hook_q_input, self.hook_k_input, self.hook_v_input):
+            q, k, v = self._project_copies(x, norm)
         q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)  # (batch, pos, head, d_head)
         q, k, v = (part.unflatten(1, (-1, tokens)) for part in (q, k, v))
-        return rotate(q, table), rotate(k, table), v
+        q = self.hook_rot_q(rotate(q, table).flatten(1, 2)).unflatten(1, (-1, tokens))
+        k = self.hook_rot_k(rotate(k, table).flatten(1, 2)).unflatten(1, (-1, tokens))
+        return q, k, v
+
+    def _project_copies(self, x: Tensor, norm: Norm) -> list[Tensor]:
+        """Queries, keys, values [batch, pos, head, d_head], each head from a copy of its own."""
+        copies = x[:, :, None].expand(-1, -1, self.config.n_heads, -1)
+        copies = self.hook_attn_in(copies.clone())
+        weights = zip(
+            (self.hook_q_input, self.hook_k_input, self.hook_v_input),
+            (self.W_Q, self.W_K, self.W_V),
+            (self.b_Q, self.b_K, self.b_V),
+            strict=True,
+        )
+        return [
+            torch.einsum("bphd,hdk->bphk", norm.normalise(hook(copies.clone())), weight) + bias
+            for hook, weight, bias in weights
+        ]
 
     def _whole(self, q: Tensor, k: Tensor, v: Tensor, segments: Tensor) -> Tensor:
         """Attend through the explicit pattern [batch, head, query, key]."""
-        tokens, frames = q.shape[2], q.shape[1]
-        allowed = frame_mask(segments, self.config.context)[:, -frames:]
-        allowed = allowed.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2)[:, None]
-        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-        scores = q @ k.mT / math.sqrt(self.config.d_head)
-        scores = self.hook_attn_scores(scores.masked_fill(~allowed, float("-inf")))
-        pattern = self.hook_pattern(scores.softmax(-1))
-        return (pattern @ v).transpose(1, 2)
+        q, k, v = (part.flatten(1, 2) for part in (q, k, v))
+        scores = self.hook_attn_scores(attention_scores(q, k, segments, self.config))
+        return (self.hook_pattern(scores.softmax(-1)) @ v.transpose(1, 2)).transpose(1, 2)
+
+    def _write(self, z: Tensor) -> Tensor:
+        """Output [batch, pos, d_model] of the mixed values [batch, pos, head, d_head]."""
+        z = self.hook_z(z)
+        if is_hooked(self.hook_result):
+            result = self.hook_result(torch.einsum("bphk,hkd->bphd", z, self.W_O))
+            return result.sum(2) + self.b_O
+        return self.out(z.flatten(-2))
+
+    @property
+    def W_Q(self) -> Tensor:
+        """Query weights, a view: [head, d_model, d_head]."""
+        return self._of_qkv(self.qkv.weight, 0).mT
+
+    @property
+    def W_K(self) -> Tensor:
+        """Key weights, a view: [head, d_model, d_head]."""
+        return self._of_qkv(self.qkv.weight, 1).mT
+
+    @property
+    def W_V(self) -> Tensor:
+        """Value weights, a view: [head, d_model, d_head]."""
+        return self._of_qkv(self.qkv.weight, 2).mT
+
+    @property
+    def W_O(self) -> Tensor:
+        """Output weights, a view: [head, d_head, d_model]."""
+        return self.out.weight.T.unflatten(0, (self.config.n_heads, -1))
+
+    @property
+    def b_Q(self) -> Tensor:
+        """Query biases, a view: [head, d_head]."""
+        return self._of_qkv(self.qkv.bias, 0)
+
+    @property
+    def b_K(self) -> Tensor:
+        """Key biases, a view: [head, d_head]."""
+        return self._of_qkv(self.qkv.bias, 1)
+
+    @property
+    def b_V(self) -> Tensor:
+        """Value biases, a view: [head, d_head]."""
+        return self._of_qkv(self.qkv.bias, 2)
+
+    @property
+    def b_O(self) -> Tensor:
+        """Output bias [d_model]."""
+        return self.out.bias
+
+    def _of_qkv(self, parameter: Tensor, part: int) -> Tensor:
+        """One of queries, keys and values: [head, d_head, ...]."""
+        return parameter.unflatten(0, (3, self.config.n_heads, -1))[part]

@@ -109,6 +109,14 @@ class ClickTransformerConfig:
         return self.tokens_per_frame - 1
 
     @property
+    def token_names(self) -> tuple[str, ...]:
+        """Name of each token of a frame; a patch's is its column and row, from 0."""
+        columns, rows = self.grid
+        patches = [f"patch {column},{row}" for row in range(rows) for column in range(columns)]
+        registers = [f"register {number}" for number in range(self.n_registers)]
+        return (*patches, "previous click", *registers, "[cls]")
+
+    @property
     def reach(self) -> int:
         """Last frames, the present one among them, on which an answer can depend."""
         return self.n_layers * (self.context - 1) + 1

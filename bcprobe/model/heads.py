@@ -99,6 +99,10 @@ class PointerClicks:
     def __init__(self, head: PointerHead, patches: Tensor, inner: Tensor, hidden: Tensor) -> None:
         self.head, self.patches, self.inner, self.hidden = head, patches, inner, hidden
 
+    def __repr__(self) -> str:
+        rows, frames = self.patches.shape[:2]
+        return f"PointerClicks: {rows} x {frames} frames"
+
     def click_log_prob(self, xy: Tensor) -> Tensor:
         """See `ClickDistribution`."""
         check_clicks(xy)
@@ -269,6 +273,16 @@ class PointerHead(nn.Module):
         inner = self.score(hidden).squeeze(-1).log_softmax(-1, dtype=torch.float32)
         return PointerClicks(self, chosen, inner, hidden)
 
+    def readers(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [..., patch, d] and constants [..., patch] of the patches' logits at [cls].
+
+        Patch p has the logit ``u_p . x + c_p`` for the final normed [cls] ``x``, with ``u_p = W_q'
+        k_p / sqrt(d)`` and ``c_p = b_q . k_p / sqrt(d)``: its key ``k_p`` is made of its own final
+        normed token, of which ``patches`` [..., patch, d] are all.
+        """
+        keys = self.key(patches) / math.sqrt(patches.shape[-1])
+        return keys @ self.query.weight, keys @ self.query.bias
+
     def offsets(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the offsets: [..., cell width] and [..., cell height] px."""
         if not torch.compiler.is_compiling() and hidden.is_inference():
@@ -286,6 +300,10 @@ class IndependentClicks:
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
+
+    def __repr__(self) -> str:
+        rows, frames = self.x.shape[:2]
+        return f"IndependentClicks: {rows} x {frames} frames"
 
     def click_log_prob(self, xy: Tensor) -> Tensor:
         """See `ClickDistribution`."""
@@ -332,6 +350,7 @@ class IndependentHead(nn.Module):
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
+        self.patch = config.patch
         self.across = nn.Linear(config.d_model, SCREEN_WIDTH)
         self.down = nn.Linear(config.d_model, SCREEN_HEIGHT)
 
@@ -341,6 +360,26 @@ class IndependentHead(nn.Module):
             self.across(cls).log_softmax(-1, dtype=torch.float32),
             self.down(cls).log_softmax(-1, dtype=torch.float32),
         )
+
+    def readers(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [..., patch, d] and constants [..., patch], as `PointerHead.readers` gives.
+
+        A patch's logit is the mean over its columns plus the mean over its rows of pixels; it
+        does not depend on ``patches`` [..., patch, d].
+        """
+        made = []
+        for of in (lambda layer: layer.weight, lambda layer: layer.bias[:, None]):
+            across, down = (
+                of(layer).unflatten(0, (-1, size)).mean(1)
+                for layer, size in zip((self.across, self.down), self.patch, strict=True)
+            )
+            made.append((down[:, None] + across[None]).flatten(0, 1))  # (row * column, d or 1)
+        directions, constants = made[0], made[1][:, 0]
+        return directions.expand(patches.shape), constants.expand(patches.shape[:-1])
+
+
+#: What a model answers with.
+Clicks = PointerClicks | IndependentClicks
 
 
 def make_head(config: ClickTransformerConfig) -> PointerHead | IndependentHead:

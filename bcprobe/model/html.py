@@ -1,18 +1,15 @@
-"""A model on one sheet: what it is, what it has seen, the shapes of its weights."""
+"""How a model shows itself: what it is, what it has seen, the shapes of its weights."""
 
 from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bcprobe.model.registry import STEPS
 
-if TYPE_CHECKING:
-    from bcprobe.model.transformer import ClickTransformer
 
-
-def name_of(model: ClickTransformer) -> str:
+def name_of(model: Any) -> str:
     """Name of the checkpoint a model was loaded from (``NAME@FRAMES`` of a saved step), or none."""
     folder = getattr(model, "folder", None)
     if folder is None:
@@ -21,7 +18,7 @@ def name_of(model: ClickTransformer) -> str:
     return f"{folder.parent.parent.name}@{folder.name}" if at_step else str(folder.name)
 
 
-def facts(model: ClickTransformer) -> dict[str, str]:
+def facts(model: Any) -> dict[str, str]:
     """What is known of a model, in words, by name."""
     config = model.config
     known: dict[str, Any] = getattr(model, "metadata", {})
@@ -43,7 +40,16 @@ def facts(model: ClickTransformer) -> dict[str, str]:
     return {name: value for name, value in others.items() if value}
 
 
-def shapes(model: ClickTransformer) -> list[tuple[str, str, int]]:
+def one_line(model: Any) -> str:
+    """Name, shape and size of a model, in one short line."""
+    size = sum(parameter.numel() for parameter in model.parameters())
+    config, name = model.config, name_of(model)
+    shape = f"{config.n_layers} layers, {config.n_heads} heads, width {config.d_model}"
+    called = f" '{name}'" if name else ""
+    return f"ClickTransformer{called}: {shape}, {config.head} head, {size:,} parameters"
+
+
+def shapes(model: Any) -> list[tuple[str, str, int]]:
     """Name, shape and parameters of every weight; those that all layers have stand once."""
     last = model.config.n_layers - 1
     found: dict[tuple[str, str], int] = {}
@@ -54,7 +60,7 @@ def shapes(model: ClickTransformer) -> list[tuple[str, str, int]]:
     return [(name, shape, count) for (name, shape), count in found.items()]
 
 
-def to_html(model: ClickTransformer) -> str:
+def to_html(model: Any) -> str:
     """The facts, and the shapes folded away beneath them."""
     title = html.escape(name_of(model) or "ClickTransformer, not loaded from a checkpoint")
     lines = [f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in facts(model).items()]

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from bcprobe.errors import InputError, check_name
-from bcprobe.model.attention import Attention, Band, KeyValues, rotary_table
+from bcprobe.model.attention import Attention, Band, KeyValues, Norm, is_hooked, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
-from bcprobe.model.heads import IndependentClicks, PointerClicks, make_head
-
-Clicks = PointerClicks | IndependentClicks
-EPS = 1e-5
-
-
-class Norm(nn.Module):
-    """Layer norm with TransformerLens's hooks on its scale and its result."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.w, self.b = nn.Parameter(torch.ones(d_model)), nn.Parameter(torch.zeros(d_model))
-        self.hook_scale, self.hook_normalized = HookPoint(), HookPoint()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised [..., d_model]; the scale is computed apart only while it is hooked."""
-        if self.hook_scale.has_hooks():
-            x = x - x.mean(-1, keepdim=True)
-            x = x / self.hook_scale((x.square().mean(-1, keepdim=True) + EPS).sqrt())
-            return self.hook_normalized(x * self.w + self.b)
-        return self.hook_normalized(F.layer_norm(x, x.shape[-1:], self.w, self.b, EPS))
+from bcprobe.model.heads import Clicks, make_head
+from bcprobe.model.hooked import HookedModel
+from bcprobe.model.inputs import Inputs, Watched
 
 
 class MLP(nn.Module):
-    """Two layers with a GELU between."""
+    """Two layers with a GELU between, under TransformerLens's names."""
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
@@ -51,23 +30,48 @@ class MLP(nn.Module):
         """[..., d_model] to the same."""
         return self.out(self.hook_post(F.gelu(self.hook_pre(self.into(x)))))
 
+    @property
+    def W_in(self) -> Tensor:
+        """Weights from the residual stream, a view: [d_model, d_mlp]."""
+        return self.into.weight.T
+
+    @property
+    def W_out(self) -> Tensor:
+        """Weights back to the residual stream, a view: [d_mlp, d_model]."""
+        return self.out.weight.T
+
+    @property
+    def b_in(self) -> Tensor:
+        """Biases of the neurons [d_mlp]."""
+        return self.into.bias
+
+    @property
+    def b_out(self) -> Tensor:
+        """Output bias [d_model]."""
+        return self.out.bias
+
 
 class Block(nn.Module):
-    """Pre-norm attention and MLP around the residual stream."""
+    """Pre-norm attention and MLP around the residual stream.
+
+    ``hook_mlp_in`` is the MLP's own copy of the stream, made only while it is hooked: an edit
+    there reaches the MLP and nothing else.
+    """
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
         self.ln1, self.attn = Norm(config.d_model), Attention(config)
         self.ln2, self.mlp = Norm(config.d_model), MLP(config)
         self.hook_resid_pre, self.hook_attn_out = HookPoint(), HookPoint()
-        self.hook_resid_mid, self.hook_mlp_out = HookPoint(), HookPoint()
-        self.hook_resid_post = HookPoint()
+        self.hook_resid_mid, self.hook_mlp_in = HookPoint(), HookPoint()
+        self.hook_mlp_out, self.hook_resid_post = HookPoint(), HookPoint()
 
-    def forward(self, x: Tensor, attend: Callable[[Attention, Tensor], Tensor]) -> Tensor:
+    def forward(self, x: Tensor, attend: Callable[[Attention, Tensor, Norm], Tensor]) -> Tensor:
         """Residual stream [batch, pos, d_model] after the block."""
         x = self.hook_resid_pre(x)
-        x = self.hook_resid_mid(x + self.hook_attn_out(attend(self.attn, self.ln1(x))))
-        return self.hook_resid_post(x + self.hook_mlp_out(self.mlp(self.ln2(x))))
+        x = self.hook_resid_mid(x + self.hook_attn_out(attend(self.attn, x, self.ln1)))
+        read = self.hook_mlp_in(x.clone()) if is_hooked(self.hook_mlp_in) else x
+        return self.hook_resid_post(x + self.hook_mlp_out(self.mlp(self.ln2(read))))
 
 
 class RingCache:
@@ -83,7 +87,7 @@ class RingCache:
             layer.select(rows)
 
 
-class ClickTransformer(HookedRootModule):  # type: ignore[misc]
+class ClickTransformer(HookedModel):
     """Transformer from screens and previous clicks to the next click.
 
     Activations stand under TransformerLens's names (``blocks.0.hook_resid_post``,
@@ -92,8 +96,7 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
     """
 
     def __init__(self, config: ClickTransformerConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoder = FrameEncoder(config)
         self.hook_embed, self.hook_cells = HookPoint(), HookPoint()
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -112,42 +115,36 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    @property
-    def hooked(self) -> bool:
-        """Whether a hook is set. A compiled pass would skip it silently: run eagerly then."""
-        return any(point.has_hooks() for point in self.hook_dict.values())
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights lie."""
-        return next(self.parameters()).device
-
-    def cls_positions(self, frames: int) -> Tensor:
-        """Positions of [cls] in the residual stream of so many frames: int64 [frame]."""
-        per_frame = self.config.tokens_per_frame
-        return torch.arange(frames, device=self.device) * per_frame + self.config.cls_index
-
-    def forward(self, frames: Tensor, previous: Tensor, segments: Tensor | None = None) -> Clicks:
+    def forward(
+        self,
+        frames: Tensor | Inputs | Watched | Sequence[Watched],
+        previous: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> Clicks:
         """Distribution of the click after each frame.
 
-        ``frames`` uint8 [batch, frame, 3, 360, 480], or what ``encoder.see`` made of them,
-        [batch, frame, patch, width]; ``previous`` int64 [batch, frame, 2], the click that led
-        to each frame in px, (-1, -1) for none; ``segments`` int64 [batch, frame] keeps several
-        episodes in one row apart (default: one episode a row).
+        Either an episode, a list of episodes (one a row, the shorter ones filled up at the end)
+        or what `inputs` made of them; or tensors: ``frames`` uint8 [batch, frame, 3, 360, 480], or
+        what ``encoder.see`` made of them, [batch, frame, patch, width]; ``previous`` int64
+        [batch, frame, 2], the click that led to each frame in px, (-1, -1) for none; ``segments``
+        int64 [batch, frame] keeps several episodes in one row apart (default: one episode a row).
+        Raises `InputError` for other shapes and types.
         """
-        batch, count = frames.shape[:2]
-        if segments is None:
-            segments = torch.zeros(batch, count, dtype=torch.long, device=frames.device)
+        frames, previous, segments = self.as_tensors(frames, previous, segments)
         x, cells = self._embed(frames, previous)
-        table = rotary_table(torch.arange(count, device=x.device), self.config.d_head)
+        table = rotary_table(torch.arange(frames.shape[1], device=x.device), self.config.d_head)
         window = Band(segments, self.config.context, self.config.tokens_per_frame)
         for block in self.blocks:
-            x = block(x, lambda attention, h: attention(h, table, window, segments))
+            x = block(x, lambda attention, h, norm: attention(h, norm, table, window, segments))
         return self.read(x, cells)
 
     def _embed(self, frames: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         """First residual stream [batch, frame * token, d_model], and the cells the head reads."""
+        if torch.compiler.is_compiling() and self.hooked:
+            pass  # having asked, the compiler guards the answer: hooks set later compile anew
         tokens, cells = self.encoder(frames, previous)
+        if self.takes_gradients and not tokens.requires_grad:  # of frozen weights
+            tokens, cells = tokens.requires_grad_(), cells.requires_grad_()
         return self.hook_embed(tokens.flatten(1, 2)), self.hook_cells(cells)
 
     def read(self, residual: Tensor, cells: Tensor) -> Clicks:
@@ -170,52 +167,19 @@ class ClickTransformer(HookedRootModule):  # type: ignore[misc]
 
         ``frames`` uint8 [batch, 3, 360, 480] (or [batch, patch, width], see `forward`),
         ``previous`` int64 [batch, 2]. Equal to the full pass over the whole episode; the cache
-        moves on.
+        moves on. Raises `InputError` for other shapes and types.
         """
-        x, cells = self._embed(frames[:, None], previous[:, None])
+        frames, previous, _ = self.as_tensors(frames[:, None], previous[:, None])
+        x, cells = self._embed(frames, previous)
         table = rotary_table(torch.tensor([cache.frames], device=x.device), self.config.d_head)
         for block, ring in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, lambda attention, h, ring=ring: attention.step(h, table, ring))
+            x = block(x, lambda attention, h, norm, ring=ring: attention.step(h, norm, table, ring))
         cache.frames += 1
         return self.read(x, cells)
 
-    def run_with_cache(
-        self, *inputs: Any, names_filter: Any = None, **options: Any
-    ) -> tuple[Clicks, ActivationCache]:
-        """Distribution and the activations named by ``names_filter`` (default: all).
-
-        ``names_filter`` is a hook name, a list of names, or a function of a name. Raises
-        `InputError` for a name that is no hook, or a filter that keeps nothing.
-        """
-        if names_filter is not None:
-            names_filter = self._check_hooks(names_filter)
-        clicks, cache = super().run_with_cache(*inputs, names_filter=names_filter, **options)
-        return clicks, ActivationCache(cache, self)
-
-    def _repr_html_(self) -> str:
-        """What Jupyter shows."""
-        from bcprobe.model.html import to_html
-
-        return to_html(self)
-
-    def add_hook(self, name: Any, *hook: Any, **options: Any) -> None:
-        """Add a hook. Raises `InputError` with the nearest name if there is no such hook."""
-        self._check_hooks(name)
-        super().add_hook(name, *hook, **options)
-
-    def hooks(self, fwd_hooks: Any = (), bwd_hooks: Any = (), *a: Any, **k: Any) -> Any:
-        """Context with temporary hooks; `run_with_hooks` uses it. Raises as `add_hook`."""
-        for name, _ in (*fwd_hooks, *bwd_hooks):
-            self._check_hooks(name)
-        return super().hooks(fwd_hooks, bwd_hooks, *a, **k)
-
-    def _check_hooks(self, names: Any) -> Any:
-        """A filter as TransformerLens takes it; raises `InputError` if it names no hook."""
-        if callable(names):
-            found = any(names(name) for name in self.hook_dict)
-        else:
-            names = [names] if isinstance(names, str) else list(names)
-            found = all(check_name("hook", name, self.hook_dict) for name in names) and names
-        if not found:
-            raise InputError(f"the filter keeps none of the model's {len(self.hook_dict)} hooks")
-        return names
+    def untrained(self, seed: int) -> ClickTransformer:
+        """Model of the same shape as it was before training, on the same device, frozen."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = ClickTransformer(self.config)
+        return made.eval().requires_grad_(False).to(self.device)

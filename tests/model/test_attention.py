@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcprobe.model.attention import ROTARY_BASE, Band, frame_mask, rotary_table, rotate
@@ -65,7 +65,8 @@ def reference(attention: Any, x: np.ndarray, rows: list[list[int]]) -> np.ndarra
 def attend(model: ClickTransformer, x: Tensor, rows: list[list[int]]) -> Tensor:
     attention, config, ids = model.blocks[0].attn, model.config, torch.tensor(rows)
     table = rotary_table(torch.arange(len(rows[0])), config.d_head)
-    return attention(x, table, Band(ids, config.context, config.tokens_per_frame), ids)
+    window = Band(ids, config.context, config.tokens_per_frame)
+    return attention(x, nn.Identity(), table, window, ids)
 
 
 def stream(model: ClickTransformer, frames: int) -> Tensor:

@@ -10,6 +10,7 @@ from transformer_lens import ActivationCache
 
 from bcprobe.errors import InputError
 from bcprobe.model.heads import PointerClicks
+from bcprobe.model.hooked import LARGE
 from bcprobe.model.transformer import ClickTransformer
 
 MakeModel = Callable[..., ClickTransformer]
@@ -54,7 +55,11 @@ def test_caching_everything_changes_next_to_nothing(
     inputs = make_inputs(2, 5)
     clicks, cache = model.run_with_cache(*inputs)
     assert gap(model(*inputs), clicks) < 1e-5
-    assert set(cache.keys()) == set(model.hook_dict)
+    unasked = {name for name in model.hook_dict if not name.endswith(tuple(LARGE))}
+    assert set(cache.keys()) == unasked
+    clicks, every = model.run_with_cache(*inputs, names_filter=lambda name: True)
+    assert gap(model(*inputs), clicks) < 1e-5
+    assert set(every.keys()) == set(model.hook_dict)
     _, some = model.run_with_cache(*inputs, names_filter=is_residual)
     for name in some.keys():  # noqa: SIM118
         torch.testing.assert_close(some[name], cache[name], atol=1e-5, rtol=0)
@@ -254,7 +259,7 @@ def test_caching_an_unknown_name_is_refused(
 def test_a_filter_that_keeps_nothing_is_refused(
     model: ClickTransformer, make_inputs: MakeInputs, names: Any
 ) -> None:
-    with pytest.raises(InputError, match="keeps none of the model's 38 hooks"):
+    with pytest.raises(InputError, match="keeps none of the model's 54 hooks"):
         model.run_with_cache(*make_inputs(1, 1), names_filter=names)
 
 
