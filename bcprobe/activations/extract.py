@@ -29,8 +29,9 @@ from bcprobe.episodes.store import episodes_hash
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import button_rect
 from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.heads import Clicks
 from bcprobe.model.registry import checkpoint_hash
-from bcprobe.model.transformer import Clicks, ClickTransformer
+from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import get_task
 from bcprobe.types import PLACING, SCREEN_HEIGHT, SCREEN_WIDTH, Episode
 
