@@ -62,7 +62,7 @@ def read_out(
 
 def _direction(probe: Probe) -> tuple[Card, NDArray[np.float64]]:
     if isinstance(probe, ProbeResult):
-        return probe.card, probe.direction.directions
+        return probe.card, probe.fitted.directions
     return read_card(probe)
 
 

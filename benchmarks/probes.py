@@ -25,7 +25,7 @@ TASK = "colored_dot_tracking"
 
 PROBE = """
 import json, sys
-from bcprobe.probes.one_task import run
+from bcprobe.probes.protocol import run
 found = run(*sys.argv[1:4], episodes=int(sys.argv[4]), progress=False)
 loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
 print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": loaded}))
@@ -33,8 +33,9 @@ print(json.dumps({"steps": found.steps, "best": found.best.as_dict(), "loaded": 
 ACROSS = """
 import json, sys
 from bcprobe.model.registry import find_checkpoint, trained_tasks
-from bcprobe.probes.many_tasks import run_across
-found = run_across(sys.argv[1], sys.argv[2], trained_tasks(find_checkpoint(sys.argv[2])))
+from bcprobe.probes.protocol import run
+tasks = trained_tasks(find_checkpoint(sys.argv[2]))
+found = run(sys.argv[1], sys.argv[2], tasks, episodes=40)
 loaded = sorted({"torch", "transformer_lens"} & set(sys.modules))
 print(json.dumps({"rows": len(found.table()), "loaded": loaded}))
 """

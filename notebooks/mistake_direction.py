@@ -20,7 +20,7 @@ from bcprobe.explore import explore
 from bcprobe.figures import probe_layers
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.one_task import run
+from bcprobe.probes.protocol import run
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
@@ -67,7 +67,7 @@ probe_layers.plot(result.table())
 # %%
 unseen = [generate(task, split_seed("test", 20_000 + i)) for i in range(UNSEEN)]
 features, mistaken, _ = collect(model, unseen).arrays("mistake", result.best.site, None)
-unit, direction = result.direction.directions[0], result.direction
+unit, direction = result.direction, result.fitted
 along = (features @ unit - direction.centre[0]) / direction.separation[0]
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 bins = np.linspace(along.min(), along.max(), 30)

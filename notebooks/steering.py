@@ -21,7 +21,7 @@ from bcprobe.episodes.record import work
 from bcprobe.interventions.cls_edits import Bench, Steered, add, make_twins, random_directions
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
-from bcprobe.probes.one_task import run
+from bcprobe.probes.protocol import run
 from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
@@ -38,8 +38,8 @@ MAX_STEPS = 200
 model = load_checkpoint(CHECKPOINT)
 task = trained_tasks(model.folder)[0]
 result = run("mistake", CHECKPOINT, task, episodes=EPISODES, progress=False)
-site, scale = result.best.site, float(result.direction.separation[0])
-unit = torch.from_numpy(result.direction.directions[0]).float()
+site, scale = result.best.site, float(result.fitted.separation[0])
+unit = torch.from_numpy(result.direction).float()
 (chance,) = random_directions(1, len(unit))
 print(f"{task}: {site}, AUC {result.best.score}; dose 1 is {scale:.2f} along the direction")
 

@@ -24,6 +24,8 @@ from bcprobe.errors import InputError, check_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bcprobe.probes.result import ProbeResult
+
 LATENTS = ("mistake", "phase", "position", "progress", "undo_next", "mistake_kind")
 
 
@@ -66,67 +68,43 @@ def probe(
         "seed": seed,
         "layout": layout,
     }
-    if several:
-        return _probe_across(latent, checkpoint, tasks, own, options, out, json_)
-    from bcprobe.probes.one_task import run
+    from bcprobe.probes.protocol import run
 
-    found = run(latent, checkpoint, tasks[0], **options)
+    found = run(latent, checkpoint, tasks, own=own, **options)
     if out is not None:
-        from bcprobe.figures import probe_layers, style
+        from bcprobe.figures import style
 
-        found.write(out, lambda table, *where: style.save(probe_layers.plot(table), *where))
+        found.write(out, lambda table, *where: style.save(found.plot(), *where))
     if json_:
         return print_json(found.as_dict())
-    title = f"{latent} ({found.metric}), {checkpoint}, {tasks[0]}, {count} episodes"
-    rows = [
-        [row.kind, row.negatives, _short(row.site), number(row), row.n]
-        for row in found.table().itertuples()
-    ]
-    print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
+    best = found.best
+    where = f"{latent} ({found.metric}, {best.negatives} negatives) at {_short(best.site)}"
+    title = f"{where}, {checkpoint}, {count} episodes of each task"
+    if several:
+        _print_tasks(found, title)
+    else:
+        rows = [
+            [row.kind, row.negatives, _short(row.site), number(row), row.n]
+            for row in found.table().itertuples()
+        ]
+        print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
+    for name, reason in found.skipped.items():
+        typer.echo(f"{name} is skipped: {reason}")
     if out is not None:
         typer.echo(f"{out}: table, plot and direction card")
 
 
-def _probe_across(
-    latent: str,
-    checkpoint: str,
-    tasks: list[str],
-    own: int,
-    options: dict[str, Any],
-    out: Path | None,
-    json_: bool,
-) -> None:
-    from bcprobe.probes.many_tasks import run_across
-
-    found = run_across(latent, checkpoint, tasks, own=own, **options)
-    pooled = found.pooled
-    if out is not None:
-        from bcprobe.figures import across, style
-
-        draw = across.plot if pooled.latent.kind == "binary" else across.plot_tasks
-        found.write(out, lambda table, *where: style.save(draw(table), *where))
-    if json_:
-        return print_json(found.as_dict())
+def _print_tasks(found: ProbeResult, title: str) -> None:
+    """A row per task with a column per scheme, then the controls of the pooled probe."""
     summary = found.summary()
     schemes = [name for name in summary.columns if name != "task"]
     rows = [
         [row["task"], *("" if row[name] != row[name] else number(row[name]) for name in schemes)]
         for _, row in summary.iterrows()
     ]
-    best = pooled.best
-    where = f"{latent} ({pooled.metric}, {best.negatives} negatives) at {_short(best.site)}"
-    title = f"{where}, {checkpoint}, {options['episodes']} episodes of each task"
     print_table(["task", *(name.replace("_", " ") for name in schemes)], rows, title)
-    controls = [
-        [row.kind, number(row), row.n]
-        for row in pooled.table().itertuples()
-        if row.kind != "probe" and row.negatives == best.negatives and row.site in ("", best.site)
-    ]
-    print_table(["control of the pooled probe", pooled.metric, "n"], controls)
-    for name, reason in found.left_aside.items():
-        typer.echo(f"{name} is left aside: {reason}")
-    if out is not None:
-        typer.echo(f"{out}: table, plot and direction card")
+    controls = [[name, number(score), score.n] for name, score in found.controls().items()]
+    print_table(["control of the pooled probe", found.metric, "n"], controls)
 
 
 def _short(site: str) -> str:

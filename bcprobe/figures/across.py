@@ -32,7 +32,7 @@ METRICS = {"auc": "ROC AUC", "balanced_accuracy": "balanced accuracy", "r2": "R2
 def plot(table: pd.DataFrame) -> Figure:
     """Mean over tasks by layer with controls, ROC, each task, and the task x task matrix.
 
-    ``table`` is that of `bcprobe.probes.many_tasks.AcrossResult`, of a binary latent.
+    ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a binary latent.
     """
     table = table[table["negatives"] == leading(table)]
     with in_style():
@@ -64,7 +64,7 @@ def plot_tasks(table: pd.DataFrame) -> Figure:
 def plot_directions(table: pd.DataFrame) -> Figure:
     """Cosines between the tasks' directions, and with that of all tasks.
 
-    ``table`` is that of `bcprobe.probes.many_tasks.AcrossResult`, of a latent with one direction.
+    ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a latent with one direction.
     """
     cosines = table[table["scheme"] == "cosine"]
     mirrored = cosines.rename(columns={"train_task": "test_task", "test_task": "train_task"})

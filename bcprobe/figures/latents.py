@@ -14,7 +14,7 @@ LOWEST, HIGHEST = -0.5, 1.02
 def plot(table: pd.DataFrame) -> Figure:
     """A row for each value of ``latent``: by layer with controls (left), by task (right).
 
-    ``table`` is that of `bcprobe.probes.many_tasks.AcrossResult` for each latent, with a column
+    ``table`` is that of `bcprobe.probes.result.ProbeResult` for each latent, with a column
     ``latent``. Values of R2 below -0.5 lie outside what is shown.
     """
     latents = list(dict.fromkeys(table["latent"]))

@@ -21,7 +21,7 @@ from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import NO_ACTION, Question
 from bcprobe.bootstrap import Floats, Ints
 from bcprobe.parallel import in_threads
-from bcprobe.probes.linear import ProbeScore, mean_of, read_question
+from bcprobe.probes.linear import ProbeScore, mean_of, score_question
 from bcprobe.rng import generator
 from bcprobe.types import ACTIONS
 
@@ -38,12 +38,14 @@ def run_controls(
     The untrained model is left to the caller. All share the bootstrap's draws, so the
     selectivity's interval is that of the paired difference.
     """
-    values = activations.at(site)
+    values = activations.values[site]
     shuffled, task = shuffled_probe(question, values, seed), control_task(question, values, seed)
     found = {"shuffled": shuffled, "selectivity": probe.minus(task), "control_task": task}
     if activations.pixels is not None:
-        found["pixels"] = read_question(question, activations.pixels)
-    found["previous_action"] = read_question(question, previous_action_features(activations.labels))
+        found["pixels"] = score_question(question, activations.pixels)
+    found["previous_action"] = score_question(
+        question, previous_action_features(activations.labels)
+    )
     return found
 
 
@@ -54,7 +56,7 @@ def shuffled_probe(
     rng = generator("shuffled labels", seed)
     drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(DRAWN)]
     return mean_of(
-        in_threads(lambda labels: read_question(replace(question, truth=labels), values), drawn)
+        in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
     )
 
 
@@ -66,7 +68,7 @@ def control_task(
     rng = generator("control task", seed)
     drawn = [control_labels(question.truth, types, rng) for _ in range(DRAWN)]
     return mean_of(
-        in_threads(lambda labels: read_question(replace(question, truth=labels), values), drawn)
+        in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
     )
 
 

@@ -1,7 +1,7 @@
 """Linear probes: standardise, then logistic or ridge regression, split by episode.
 
-Two classes are told apart by `bcprobe.probes.logistic`, which finds what scikit-learn finds,
-many fits at once; everything else is scikit-learn's.
+Binary probes are fitted by `bcprobe.probes.logistic`, which finds what scikit-learn finds, many
+fits at once; everything else is scikit-learn's.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bcprobe.probes.logistic import fit_logistics
 from bcprobe.probes.metrics import Metric, auc, balanced_accuracy, r2
 from bcprobe.results import Score
 
-#: A fitted probe: what it reads [row] from features [row, d].
-Reader = Callable[[NDArray[np.floating[Any]]], NDArray[Any]]
+#: A fitted probe: its predictions [row] from features [row, d].
+Predictor = Callable[[NDArray[np.floating[Any]]], NDArray[Any]]
 FOLDS = 5
 #: Inverse strength of the penalty in scikit-learn's ``LogisticRegression`` on standardised
 #: features; ridge regression takes ``alpha = 1 / C``. Fixed, never tuned on what is reported.
@@ -40,11 +40,11 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What probes read from steps that they were not fitted on.
+class Predictions:
+    """Predictions for steps that the probes were not fitted on.
 
     ``scores`` [step]: decision values (binary), classes, or numbers; ``folds`` int [step]
-    says which fold's probe read the step; ``groups`` int [step] is the episode's number.
+    says which fold's probe predicted it; ``groups`` int [step] is the episode's number.
     """
 
     kind: str
@@ -53,13 +53,13 @@ class Reading:
     groups: Ints
     folds: Ints
 
-    def rows(self, chosen: NDArray[np.bool_]) -> Reading:
-        """The reading of some steps only: ``chosen`` bool [step]."""
+    def rows(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """The predictions for some steps only: ``chosen`` bool [step]."""
         names = ("truth", "scores", "groups", "folds")
-        return Reading(self.kind, *(getattr(self, name)[chosen] for name in names))
+        return Predictions(self.kind, *(getattr(self, name)[chosen] for name in names))
 
     def metric(self) -> Metric:
-        """The kind's metric, boiled down to sums per episode."""
+        """The kind's metric, as sums per episode."""
         _, episodes = np.unique(self.groups, return_inverse=True)
         if self.kind == "binary":
             return auc(self.truth.astype(bool), self.scores, episodes, self.folds)
@@ -72,12 +72,12 @@ class Reading:
 class ProbeScore:
     """A score with its interval; ``resampled`` [resample] are the values behind it.
 
-    ``reading`` is what was scored, where one reading was.
+    ``predictions`` are what was scored, where one set was.
     """
 
     score: Score
     resampled: Floats = field(repr=False)
-    reading: Reading | None = field(default=None, repr=False)
+    predictions: Predictions | None = field(default=None, repr=False)
 
     def minus(self, other: ProbeScore) -> ProbeScore:
         """The difference, resample by resample (paired)."""
@@ -104,7 +104,7 @@ def fit_probes(
     features: NDArray[np.floating[Any]],
     truth: NDArray[np.generic],
     trains: Sequence[Ints],
-) -> list[Reader]:
+) -> list[Predictor]:
     """Probes of ``truth`` [step] from ``features`` [step, d], one per set of rows to fit on.
 
     Each takes features [row, d] and gives decision values, classes or numbers [row]. Raises
@@ -120,7 +120,7 @@ def fit_probes(
 
 def _fit_binary(
     features: NDArray[np.floating[Any]], truth: NDArray[np.bool_], trains: Sequence[Ints]
-) -> list[Reader]:
+) -> list[Predictor]:
     """Fitted together, unless they share too few rows for that to be quicker."""
     kept = [_fewer_negatives(rows, truth) for rows in trains]
     counts = np.zeros((len(truth), len(kept)), dtype=np.float32)
@@ -149,27 +149,29 @@ def split(groups: Ints, folds: int = FOLDS) -> Iterator[tuple[Ints, Ints]]:
     yield from GroupKFold(count).split(groups, groups=groups)
 
 
-def read(
+def cross_predict(
     kind: str,
     features: NDArray[np.floating[Any]],
     truth: NDArray[np.generic],
     groups: Ints,
     *,
     folds: int = FOLDS,
-) -> Reading:
-    """Readings of ``truth`` [step] from ``features`` [step, dim], out of fold.
+) -> Predictions:
+    """Predictions of ``truth`` [step] from ``features`` [step, dim], out of fold.
 
     Scaler and weights are fitted on each fold's training episodes only. Raises `InputError`
     if a fold's training episodes hold one class only.
     """
     parts = list(split(groups, folds))
-    readers = fit_probes(kind, features, truth, [train for train, _ in parts])
-    found = [reader(features[test]) for reader, (_, test) in zip(readers, parts, strict=True)]
+    predictors = fit_probes(kind, features, truth, [train for train, _ in parts])
+    found = [
+        predictor(features[test]) for predictor, (_, test) in zip(predictors, parts, strict=True)
+    ]
     scores = np.empty(len(truth), dtype=found[0].dtype)
     numbers = np.empty(len(truth), dtype=np.int64)
     for number, ((_, test), values) in enumerate(zip(parts, found, strict=True)):
         scores[test], numbers[test] = values, number
-    return Reading(kind, truth, scores, groups, numbers)
+    return Predictions(kind, truth, scores, groups, numbers)
 
 
 def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
@@ -181,13 +183,13 @@ def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
     return np.sort(np.concatenate([positives, negatives[spread]]))
 
 
-def score(reading: Reading, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
-    """The reading's metric with its 95 % interval; ``n`` counts steps."""
-    metric = reading.metric()
-    count = len(np.unique(reading.groups))
+def score(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
+    """The metric of the predictions with its 95 % interval; ``n`` counts steps."""
+    metric = predictions.metric()
+    count = len(np.unique(predictions.groups))
     estimate = float(metric(np.ones((1, count)))[0])
     values = metric(paired_draws(count, resamples, seed))
-    return ProbeScore(interval(estimate, values, len(reading.truth)), values, reading)
+    return ProbeScore(interval(estimate, values, len(predictions.truth)), values, predictions)
 
 
 def mean_of(scores: Sequence[ProbeScore]) -> ProbeScore:
@@ -207,7 +209,7 @@ def check_folds(question: Question) -> None:
             )
 
 
-def read_question(question: Question, values: NDArray[np.floating[Any]]) -> ProbeScore:
-    """Score of probes reading the question's truth from values [step, dim] of all steps."""
+def score_question(question: Question, values: NDArray[np.floating[Any]]) -> ProbeScore:
+    """Score of probes that predict the question's truth from values [step, dim] of all steps."""
     features = question.features(values)
-    return score(read(question.latent.kind, features, question.truth, question.groups))
+    return score(cross_predict(question.latent.kind, features, question.truth, question.groups))

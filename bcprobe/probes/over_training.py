@@ -1,4 +1,4 @@
-"""When latents become readable: the pooled probe at every layer of every saved step."""
+"""When labels become readable: the pooled probe at every layer of every saved step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bcprobe.activations.dataset import make_pool
-from bcprobe.activations.gather import load_pool
+from bcprobe.activations.gather import activations
 from bcprobe.activations.labels import ask, get_latent
 from bcprobe.model.registry import find_checkpoint, list_steps
 from bcprobe.probes.one_task import probe_sites
@@ -20,7 +19,7 @@ COLUMNS = (
 
 
 def probe_series(
-    latents: Sequence[str],
+    labels: Sequence[str],
     checkpoint: str | Path,
     tasks: Sequence[str],
     episodes: int = 16,
@@ -28,29 +27,29 @@ def probe_series(
     progress: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
-    """Scores (`COLUMNS`) of probes fitted on all tasks, a row per latent, step and layer.
+    """Scores (`COLUMNS`) of probes fitted on all tasks, a row per label, step and layer.
 
-    ``episodes`` test episodes of each task, the same at every step; ``name`` is the latent,
-    asked with its leading negatives. Options are those of `make_source`. Raises `InputError`
-    for unknown names, or if the episodes hold one class only.
+    ``episodes`` test episodes of each task, the same at every step; ``name`` is the label,
+    with its leading negatives. Options are those of `bcprobe.activations.gather.activations`.
+    Raises `InputError` for unknown names, or if the episodes hold one class only.
     """
-    for latent in latents:
-        get_latent(latent)
+    for label in labels:
+        get_latent(label)
     rows = []
     for frames in list_steps(find_checkpoint(checkpoint)):
-        pool = make_pool(f"{checkpoint}@{frames}", tasks, episodes, **options)
-        together = load_pool(pool, f"{checkpoint}@{frames}", progress=progress)
-        for latent in latents:
-            question = ask(together.labels, latent)
+        name = f"{checkpoint}@{frames}"
+        data = activations(name, tasks, episodes, tokens="cls", progress=progress, **options)
+        for label in labels:
+            question = ask(data.labels, label)
             named = {
-                "name": latent,
+                "name": label,
                 "frames": frames,
                 "negatives": question.negatives,
                 "metric": question.latent.metric,
             }
-            scores = probe_sites(question, together.values, list(together.values))
+            scores = probe_sites(question, data.values, data.sites)
             rows += [
-                {**named, "site": site, "layer": pool.layer(site), **found.score.__dict__}
+                {**named, "site": site, "layer": data.layer(site), **found.score.__dict__}
                 for site, found in scores.items()
             ]
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,27 +1,41 @@
-"""What a probe run found, as a table, as JSON and as files."""
+"""What probes of a label found: one table of scores, and a direction with its card."""
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bcprobe.activations.labels import Latent
+from bcprobe.bootstrap import Floats
 from bcprobe.files import atomic_file
+from bcprobe.palette import COLOURS
 from bcprobe.probes.cards import Card, write_card
-from bcprobe.probes.controls import CONTROLS
 from bcprobe.probes.directions import Direction
 from bcprobe.results import Score, write_table
+from bcprobe.types import ALL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Called with the table, the folder and the name to write a figure under.
 Draw = Callable[[pd.DataFrame, Path, str], object]
+#: Mean over the tasks, each counting the same.
+MEAN = "mean"
+#: How probes are fitted and tested.
+WITHIN, POOLED, LEFT_OUT, MATRIX = "within", "pooled", "left_out", "matrix"
 COLUMNS = (
-    "site", "layer", "negatives", "kind", "metric", "chance", "estimate", "lower", "upper", "n",
+    "scheme", "kind", "negatives", "site", "layer", "train_task", "test_task", "metric",
+    "chance", "estimate", "lower", "upper", "n",
 )  # fmt: skip
+_NUMBERS = ("estimate", "lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -50,95 +64,233 @@ class Best:
 
 @dataclass(frozen=True, eq=False)
 class ProbeResult:
-    """How well a latent reads from each site, and what that is worth.
+    """How well probes predict a label, in one task or in several, and what that is worth.
 
-    ``asked``: negatives -> how many steps the probes are asked about and, for binary
-    latents, how many of them are ``positives``.
-    ``probes`` and ``untrained``: negatives -> site -> score. ``controls``: negatives ->
-    name -> score, at the best site.
+    ``scores`` is tidy (`COLUMNS`), one score a row. ``scheme`` says what the probe was fitted on
+    and tested on: ``within`` a task, ``pooled`` over all tasks, ``left_out`` (fitted on all tasks
+    but the one tested), ``matrix`` (fitted on one, tested on another), ``own`` (tested on episodes
+    that the model worked); ``cosine`` compares directions, ``delayed`` the labels `mistake` and
+    `undo_next`, and ``roc`` holds the mean curve over tasks with its quartiles (false-positive
+    rate in ``chance``, true-positive rate in ``estimate``). ``kind`` is ``probe``, or the control
+    or baseline; those that read no site have an empty one.
+
+    ``evaluated``: negatives -> how many steps and, for binary labels, how many ``positives``.
+    ``fitted`` is the direction of the probe of all rows at the best site. ``skipped`` says of
+    tasks why no probe could be fitted.
     """
 
-    latent: Latent
+    label: Latent
     checkpoint: str
-    task: str
+    tasks: tuple[str, ...]
     episodes: int
     steps: int
     chance: float
-    asked: dict[str, dict[str, int]]
-    layers: dict[str, int]
-    probes: dict[str, dict[str, Score]]
-    untrained: dict[str, dict[str, Score]]
-    controls: dict[str, dict[str, Score]]
+    evaluated: dict[str, dict[str, int]]
     best: Best
     card: Card
-    direction: Direction = field(repr=False)
+    fitted: Direction = field(repr=False)
+    scores: pd.DataFrame = field(repr=False)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
         """Name of the score."""
-        return self.latent.metric
+        return self.label.metric
 
-    def table(self) -> pd.DataFrame:
-        """Tidy table, one row per number; see `COLUMNS`.
+    @property
+    def direction(self) -> Floats:
+        """Unit direction [d] along which the label grows; [class, d] for labels of classes."""
+        directions = self.fitted.directions
+        return directions[0] if len(directions) == 1 else directions
 
-        ``kind`` is ``probe``, a control, or ``control_task`` (whose difference from the
-        probe is the selectivity). Controls that read no site have an empty one.
+    @property
+    def score(self) -> Score:
+        """The headline: the best site on the episodes that did not choose it."""
+        return self.best.score or self._score_of_all()
+
+    def _score_of_all(self) -> Score:
+        scheme = WITHIN if len(self.tasks) == 1 else POOLED
+        rows = self.table(
+            scheme=scheme, kind="probe", site=self.best.site, negatives=self.best.negatives
+        )
+        row = rows[rows["test_task"] == (ALL if len(self.tasks) > 1 else self.tasks[0])].iloc[0]
+        numbers = [float(row[name]) for name in _NUMBERS]
+        return Score(numbers[0], numbers[1], numbers[2], int(row["n"]))
+
+    def __repr__(self) -> str:
+        where = self.tasks[0] if len(self.tasks) == 1 else f"{len(self.tasks)} tasks"
+        return (
+            f"<{self.label.name} probe of {self.checkpoint} on {where}: {self.metric} "
+            f"{self.score} at {short_site(self.best.site)} ({self.best.negatives} negatives, "
+            f"{self.episodes} episodes)>"
+        )
+
+    def table(self, **where: str) -> pd.DataFrame:
+        """All scores (`COLUMNS`), or those whose columns have the values given."""
+        rows = self.scores
+        for name, value in where.items():
+            rows = rows[rows[name] == value]
+        return rows.reset_index(drop=True)
+
+    def summary(self) -> pd.DataFrame:
+        """A row per task, their mean and all rows together; a column of `Score` per scheme.
+
+        At the best site with the leading negatives.
         """
-        rows = [
-            self._row("probe", negatives, site, number)
-            for negatives, scores in self.probes.items()
-            for site, number in scores.items()
-        ]
-        for negatives, scores in self.controls.items():
-            for kind, number in scores.items():
-                site = "" if kind in ("pixels", "previous_action") else self.best.site
-                shown = self.untrained[negatives] if kind == "untrained" else {site: number}
-                rows += [self._row(kind, negatives, *item) for item in shown.items()]
-        return pd.DataFrame(rows, columns=COLUMNS).astype({"layer": "Int64"})
+        at = self.table(kind="probe", site=self.best.site, negatives=self.best.negatives)
+        at = at[at["scheme"].isin([WITHIN, POOLED, LEFT_OUT, "own"])]
+        rows = []
+        for name in dict.fromkeys([*self.tasks, MEAN, ALL]):
+            own = at[at["test_task"] == name].itertuples()
+            found = {r.scheme: Score(r.estimate, r.lower, r.upper, r.n) for r in own}
+            rows += [{"task": name, **found}] if found else []
+        return pd.DataFrame(rows)
 
-    def _row(self, kind: str, negatives: str, site: str, number: Score) -> tuple[Any, ...]:
-        chance = 0.0 if kind == "selectivity" else self.chance
-        where = (site, self.layers.get(site), negatives, kind, self.metric, chance)
-        return (*where, number.estimate, number.lower, number.upper, number.n)
+    def controls(self, negatives: str | None = None) -> dict[str, Score]:
+        """Controls and baselines of the probe of all rows at the best site, by name."""
+        negatives = negatives or self.best.negatives
+        at = self.table(negatives=negatives, scheme=self._scheme)
+        at = at[(at["kind"] != "probe") & at["site"].isin(["", self.best.site])]
+        at = at[at["test_task"] == self._task]
+        return {r.kind: Score(r.estimate, r.lower, r.upper, r.n) for r in at.itertuples()}
+
+    @property
+    def _scheme(self) -> str:
+        return WITHIN if len(self.tasks) == 1 else POOLED
+
+    @property
+    def _task(self) -> str:
+        return self.tasks[0] if len(self.tasks) == 1 else ALL
+
+    def plot(self, draw: Callable[[pd.DataFrame], Figure] | None = None) -> Figure:
+        """Figure of the table; ``draw(table)`` replaces the figure of `bcprobe.figures`."""
+        return (draw or self._drawing())(self.table())
+
+    def _drawing(self) -> Callable[[pd.DataFrame], Figure]:
+        """Figures stand on this floor and are looked up only when one is asked for."""
+        name = "probe_layers" if len(self.tasks) == 1 else "across"
+        figures = import_module(f"bcprobe.figures.{name}")
+        several = name == "across" and self.label.kind != "binary"
+        return figures.plot_tasks if several else figures.plot
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
-        from bcprobe.probes.html import to_html
-
         return to_html(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON form; every number is ``{estimate, lower, upper, n}``."""
-        by_negatives = {
-            negatives: {name: scores[name].as_dict() for name in CONTROLS}
-            for negatives, scores in self.controls.items()
-        }
+        """JSON form; every score is ``{estimate, lower, upper, n}``, nan is None."""
+        scores = self.scores[self.scores["scheme"] != "roc"]
         return {
-            "latent": self.latent.name,
+            "label": self.label.name,
             "checkpoint": self.checkpoint,
-            "task": self.task,
+            "tasks": list(self.tasks),
             "metric": self.metric,
             "chance": self.chance,
             "episodes": self.episodes,
             "steps": self.steps,
-            "asked": self.asked,
-            "negatives": {
-                negatives: {site: number.as_dict() for site, number in scores.items()}
-                for negatives, scores in self.probes.items()
-            },
-            "controls": by_negatives[self.best.negatives],
-            "controls_by_negatives": by_negatives,
+            "evaluated": self.evaluated,
+            "score": self.score.as_dict(),
             "best": self.best.as_dict(),
+            "controls": {name: found.as_dict() for name, found in self.controls().items()},
+            "skipped": self.skipped,
             "card": self.card.as_dict(),
+            "scores": [_plain(row) for row in scores.to_dict("records")],
         }
 
     def write(self, folder: Path | str, draw: Draw | None = None) -> Path:
         """Write the table, the JSON document and the card; ``draw(table, folder, name)`` too."""
-        folder, name = Path(folder), f"{self.latent.name}_probe"
+        folder, name = Path(folder), f"{self.label.name}_probe"
         write_table(self.table(), folder / f"{name}.parquet")
         with atomic_file(folder / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
-        write_card(folder, self.card, self.direction.directions)
+        write_card(folder, self.card, self.fitted.directions)
         if draw is not None:
             draw(self.table(), folder, name)
         return folder
+
+
+def score_row(found: Score, **names: Any) -> dict[str, Any]:
+    """A row of the table (`COLUMNS` but for ``layer``)."""
+    return {"kind": "probe", **names, **found.__dict__}
+
+
+def table_of(rows: Iterable[dict[str, Any]], layers: dict[str, int]) -> pd.DataFrame:
+    """Rows as a tidy table (`COLUMNS`)."""
+    placed = [{**row, "layer": layers.get(row["site"])} for row in rows]
+    return pd.DataFrame(placed, columns=list(COLUMNS)).astype({"layer": "Int64"})
+
+
+def short_site(site: str) -> str:
+    """Site as a table shows it: ``0.resid_pre`` for ``blocks.0.hook_resid_pre``."""
+    return site.replace("blocks.", "").replace("hook_", "")
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON: no nan, no missing value."""
+    return {
+        name: None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+        for name, value in row.items()
+    }
+
+
+#: Size of a drawn score, px.
+WIDTH, HEIGHT = 200, 14
+_STYLE = (
+    ".bcprobe-probe{color:inherit}"
+    f".bcprobe-probe .p{{stroke:{COLOURS['blue']};fill:{COLOURS['blue']}}}"
+    f".bcprobe-probe .c{{stroke:{COLOURS['grey']};fill:{COLOURS['grey']}}}"
+    ".bcprobe-probe .b{stroke:#999;stroke-dasharray:2}"
+    "@media(prefers-color-scheme:dark){.bcprobe-probe .p{stroke:#56B4E9;fill:#56B4E9}"
+    ".bcprobe-probe .c{stroke:#aaa;fill:#aaa}}"
+    "[data-jp-theme-light=false] .bcprobe-probe .p{stroke:#56B4E9;fill:#56B4E9}"
+    "[data-jp-theme-light=false] .bcprobe-probe .c{stroke:#aaa;fill:#aaa}"
+)
+
+
+def to_html(result: ProbeResult) -> str:
+    """What was predicted, where best, and the scores with their intervals drawn beside them.
+
+    The layers and controls of one task; of several, a row for each task and scheme too. Text takes
+    the page's colour; marks are legible on light and dark.
+    """
+    table = result.table()
+    table = table[~table["scheme"].isin(["roc", "cosine", MATRIX])]
+    if len(result.tasks) > 1:
+        table = table[table["site"].isin(["", result.best.site])]
+        table = table[table["negatives"] == result.best.negatives]
+    finite = table[list(_NUMBERS)].to_numpy(float)
+    low, high = (float(f([f(finite), result.chance])) for f in (np.nanmin, np.nanmax))
+    best = result.best
+    held = "" if best.score is None else f", {best.score} on episodes held out from that choice"
+    facts = f"{result.checkpoint}, {result.episodes} episodes, {result.steps:,} steps"
+    title = f"<b>{result.label.name}</b> ({result.metric}) from {html.escape(facts)}"
+    names = ("probe", "kind", "negatives", "site", f"{result.metric} [95 %]", "", "steps")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = "".join(_html_row(row, low, high, result.chance) for row in table.itertuples())
+    note = f"best site: <code>{best.site}</code>{held}; the dashed line is chance"
+    body = f"{title}<br>{note}<table><tr>{head}</tr>{rows}</table>"
+    return f'<div class="bcprobe-probe"><style>{_STYLE}</style>{body}</div>'
+
+
+def _html_row(row: Any, low: float, high: float, chance: float) -> str:
+    score = f"{row.estimate:.3f} [{row.lower:.3f}, {row.upper:.3f}]"
+    bar = _bar(row, low, high, chance)
+    probe = f"{row.scheme.replace('_', ' ')}, {row.test_task}"
+    cells = (probe, row.kind, row.negatives, short_site(row.site), score, bar, f"{row.n:,}")
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _bar(row: Any, low: float, high: float, chance: float) -> str:
+    """The estimate as a dot on its interval, between ``low`` (left) and ``high``."""
+    span = max(high - low, 1e-9)
+    values = (row.lower, row.upper, row.estimate, chance)
+    left, right, at, by = (4 + (WIDTH - 8) * (value - low) / span for value in values)
+    name, y = ("p" if row.kind == "probe" else "c"), HEIGHT // 2
+    shapes = [
+        f'<line class="b" x1="{by:.1f}" x2="{by:.1f}" y1="0" y2="{HEIGHT}"/>',
+        f'<circle class="{name}" cx="{at:.1f}" cy="{y}" r="3.5"/>',
+    ]
+    if row.lower == row.lower:  # a single episode has no interval
+        line = f'<line class="{name}" x1="{left:.1f}" x2="{right:.1f}" y1="{y}" y2="{y}"'
+        shapes.append(f'{line} stroke-width="2"/>')
+    return f'<svg width="{WIDTH}" height="{HEIGHT}">{"".join(shapes)}</svg>'

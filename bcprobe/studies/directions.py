@@ -24,7 +24,7 @@ from bcprobe.files import atomic_file
 from bcprobe.interventions.cls_edits import Bench, add, make_twins, random_directions
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import fit_direction
-from bcprobe.probes.linear import Reading, score
+from bcprobe.probes.linear import Predictions, score
 from bcprobe.studies.measure import scored, unseen
 
 LATENT = "mistake"
@@ -98,7 +98,7 @@ def reading_rows(
     folds = np.zeros(len(question.truth), dtype=np.int64)
     for site, one in fitted.items():
         values = tested.features[site].astype(float) @ one.unit
-        reading = Reading("binary", question.truth, values, question.groups, folds)
+        reading = Predictions("binary", question.truth, values, question.groups, folds)
         yield scored(score(reading).score, metric="auc", site=site, **names)
 
 

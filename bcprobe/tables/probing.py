@@ -13,15 +13,17 @@ from bcprobe.model.registry import (
     find_checkpoint,
     trained_tasks,
 )
-from bcprobe.probes.many_tasks import AcrossResult, run_across
-from bcprobe.probes.one_task import run
 from bcprobe.probes.over_training import probe_series
+from bcprobe.probes.protocol import run
+from bcprobe.probes.result import ProbeResult
 from bcprobe.tables.evaluation import POINTER, TASK, series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
 FOLLOWED = ("mistake", "phase", "position", "progress")
 SERIES_EPISODES = {POINTER: 40, NINE_TASK_SERIES: 8}
 OWN_EPISODES = 10
+#: Test episodes of each task that probes of several tasks are fitted on.
+ACROSS_EPISODES = 40
 #: Twins, closed-loop worlds, and episodes to fit on, of each task.
 PAIRS, LOOPS, FITTED = 16, 2, 40
 
@@ -54,9 +56,9 @@ def latents() -> pd.DataFrame:
 
 
 @lru_cache(maxsize=4)
-def _across(latent: str) -> AcrossResult:
+def _across(latent: str) -> ProbeResult:
     own = OWN_EPISODES if latent == "mistake" else 0
-    return run_across(latent, NINE_TASK_CHECKPOINT, _tasks(), own=own)
+    return run(latent, NINE_TASK_CHECKPOINT, _tasks(), episodes=ACROSS_EPISODES, own=own)
 
 
 def _tasks() -> tuple[str, ...]:

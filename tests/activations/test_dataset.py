@@ -204,7 +204,7 @@ def test_the_key_names_the_content(source: Source, checkpoint: Path) -> None:
 def test_a_reader_needs_no_torch(source: Source, gathered: Activations, checkpoint: Path) -> None:
     load_or_make([source], lambda _: [gathered])
     code = (
-        "import sys\nfrom bcprobe.probes.one_task import run\n"
+        "import sys\nfrom bcprobe.probes.protocol import run\n"
         f"found = run('progress', {str(checkpoint)!r}, episodes=6)\n"
         "assert found.steps and not {'torch', 'transformer_lens'} & set(sys.modules)"
     )

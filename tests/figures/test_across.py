@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bcprobe.figures import across, latents, probe_emergence
-from bcprobe.probes.schemes import COLUMNS
+from bcprobe.probes.result import COLUMNS
 
 TASKS = ("colored_dot_tracking", "neuron_tracking", "road_network_construction")
 SITES = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_post")

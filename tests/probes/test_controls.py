@@ -18,7 +18,7 @@ from bcprobe.probes.controls import (
     shuffled_labels,
     shuffled_probe,
 )
-from bcprobe.probes.linear import read_question
+from bcprobe.probes.linear import score_question
 
 NOISE, PLACED, MISTAKE = (f"blocks.{i}.hook_resid_post" for i in range(3))
 
@@ -33,7 +33,7 @@ def test_shuffled_labels_are_at_chance(planted: Activations, negatives: str) -> 
 def test_shuffled_progress_is_at_chance_though_time_tells_it(planted: Activations) -> None:
     question = ask(planted.labels, "progress")
     time = previous_action_features(planted.labels)
-    assert read_question(question, time).score.estimate > 0.9
+    assert score_question(question, time).score.estimate > 0.9
     assert shuffled_probe(question, time).score.estimate < 0.05
 
 
@@ -63,16 +63,16 @@ def test_a_probe_that_learns_by_heart_is_not_selective(planted: Activations) -> 
     question = ask(planted.labels, "phase", "all")
     heart = np.eye(200)[control_types(planted.labels)]
     known = np.concatenate([heart, planted.at(MISTAKE)], axis=1)
-    probe = read_question(question, known)
+    probe = score_question(question, known)
     assert probe.score.estimate > 0.9
     assert probe.minus(control_task(question, known)).score.estimate < 0.1
-    plain = read_question(question, planted.at(MISTAKE))
+    plain = score_question(question, planted.at(MISTAKE))
     assert plain.minus(control_task(question, planted.at(MISTAKE))).score.estimate > 0.3
 
 
 def test_all_controls_are_there_with_intervals(planted: Activations) -> None:
     question = ask(planted.labels, "mistake")
-    probe = read_question(question, planted.at(MISTAKE))
+    probe = score_question(question, planted.at(MISTAKE))
     found = run_controls(question, planted, MISTAKE, probe, seed=0)
     assert set(CONTROLS) - {"untrained"} <= set(found)
     for one in found.values():

@@ -16,14 +16,14 @@ from bcprobe.activations.labels import ask
 from bcprobe.errors import InputError
 from bcprobe.probes import linear
 from bcprobe.probes.directions import fit_direction
-from bcprobe.probes.linear import C, make_probe, read, read_question, score, split
+from bcprobe.probes.linear import C, cross_predict, make_probe, score, score_question, split
 
 NOISE, PLACED, MISTAKE = (f"blocks.{i}.hook_resid_post" for i in range(3))
 
 
 def probe(activations: Activations, site: str, latent: str, negatives: str) -> float:
     question = ask(activations.labels, latent, negatives)
-    return read_question(question, activations.at(site)).score.estimate
+    return score_question(question, activations.at(site)).score.estimate
 
 
 def test_a_planted_direction_is_found(planted: Activations) -> None:
@@ -60,7 +60,7 @@ def test_the_scaler_sees_training_folds_only(planted: Activations) -> None:
     outlier = x.copy()
     _, test = next(split(groups))
     outlier[test, 0] = 1e6
-    plain, spoilt = (read("binary", features, y, groups) for features in (x, outlier))
+    plain, spoilt = (cross_predict("binary", features, y, groups) for features in (x, outlier))
     for fold in range(1, linear.FOLDS):
         rows = plain.folds == fold
         assert not np.allclose(plain.scores[rows], spoilt.scores[rows])
@@ -83,7 +83,7 @@ def test_readings_are_scikit_learns(planted: Activations, latent: str) -> None:
     expected = cross_val_predict(
         reference(kind), x, y, groups=groups, cv=GroupKFold(5), method=method
     )
-    reading = read(kind, x, y, groups)
+    reading = cross_predict(kind, x, y, groups)
     if kind == "binary":
         assert np.allclose(reading.scores, expected, atol=1e-3)
     else:
@@ -124,7 +124,7 @@ def test_bad_questions_are_told_in_one_line(
     table = make_labels(episodes, np.random.default_rng(0)) if episodes else None
     table = make_labels(1, np.random.default_rng(0))[:0] if table is None else table
     with pytest.raises(InputError) as caught:
-        read_question(ask(table, latent), np.ones((len(table), 2), dtype=np.float32))
+        score_question(ask(table, latent), np.ones((len(table), 2), dtype=np.float32))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -141,4 +141,4 @@ def test_a_fold_of_one_class_is_told(make_labels: Callable[..., pd.DataFrame]) -
     labels["undo_next"] = (labels["episode"] == 2) & labels["undo_next"]
     labels.loc[labels["episode"] == 2, "undo_next"] |= labels["step"] == 1
     with pytest.raises(InputError, match="one class only"):
-        read_question(ask(labels, "undo_next"), np.ones((len(labels), 2), dtype=np.float32))
+        score_question(ask(labels, "undo_next"), np.ones((len(labels), 2), dtype=np.float32))

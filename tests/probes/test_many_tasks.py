@@ -11,7 +11,9 @@ import pytest
 
 from bcprobe.activations.dataset import Activations, combine, make_pool
 from bcprobe.errors import InputError
-from bcprobe.probes import many_tasks, schemes
+from bcprobe.probes import many_tasks, protocol
+from bcprobe.probes.protocol import run
+from bcprobe.probes.result import MEAN, ProbeResult, table_of
 from bcprobe.types import ALL
 from tests.conftest import labels_of
 
@@ -45,14 +47,14 @@ def parts() -> dict[str, Activations]:
 
 @pytest.fixture(scope="module")
 def table(parts: dict[str, Activations]) -> pd.DataFrame:
-    rows = schemes.score_rows(parts, "mistake", [SHARED, OWN], SHARED)
-    rows = [*rows, *schemes.score_rows(parts, "mistake", [OWN], OWN)]
-    return schemes.table_of(rows, {SHARED: 1, OWN: 2})
+    rows = many_tasks.scheme_rows(parts, "mistake", [SHARED, OWN], SHARED)
+    rows = [*rows, *many_tasks.scheme_rows(parts, "mistake", [OWN], OWN)]
+    return table_of(rows, {SHARED: 1, OWN: 2})
 
 
 def mean_of(table: pd.DataFrame, scheme: str, site: str) -> float:
     rows = table[(table["scheme"] == scheme) & (table["site"] == site)]
-    rows = rows[(rows["test_task"] == schemes.MEAN) & (rows["negatives"] == "matched")]
+    rows = rows[(rows["test_task"] == MEAN) & (rows["negatives"] == "matched")]
     return float(rows["estimate"].iloc[0])
 
 
@@ -74,7 +76,7 @@ def test_the_matrix_has_every_pair_of_different_tasks(table: pd.DataFrame) -> No
 
 def test_cosines_are_high_where_the_direction_is_shared(parts: dict[str, Activations]) -> None:
     for site, low, high in ((SHARED, 0.8, 1.0), (OWN, -0.3, 0.4)):
-        rows = pd.DataFrame(schemes.cosine_rows(parts, "mistake", site, resamples=6))
+        rows = pd.DataFrame(many_tasks.cosine_rows(parts, "mistake", site, resamples=6))
         between = rows[(rows["train_task"] != ALL) & (rows["test_task"] != ALL)]
         assert len(between) == 3
         assert between["estimate"].between(low, high).all()
@@ -84,7 +86,7 @@ def test_cosines_are_high_where_the_direction_is_shared(parts: dict[str, Activat
 def test_a_delayed_correction_tells_the_mistake_from_the_click() -> None:
     made = planted(0)
     made.labels["undo_next"] = made.labels["mistake"] & (made.labels["step"] % 2 == 0)
-    rows = pd.DataFrame(schemes.delayed_rows(combine({"a": made}), SHARED))
+    rows = pd.DataFrame(many_tasks.delayed_rows(combine({"a": made}), SHARED))
     told = rows.set_index(["kind", "negatives"])["estimate"]
     assert told["mistake", "knows the mistake"] > 0.9
     assert 0.3 < told["mistake", "knows the click"] < 0.7
@@ -104,27 +106,26 @@ def test_combined_episodes_keep_apart(parts: dict[str, Activations]) -> None:
 @pytest.fixture
 def found(
     parts: dict[str, Activations], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> many_tasks.AcrossResult:
-    monkeypatch.setattr(many_tasks, "load_pool", lambda *_, **__: combine(parts))
-    return many_tasks.run_across("mistake", checkpoint, NAMES, [SHARED, OWN], 12, progress=False)
+) -> ProbeResult:
+    monkeypatch.setattr(protocol, "activations", lambda *_, **__: combine(parts))
+    return run("mistake", checkpoint, NAMES, [SHARED, OWN], 12, progress=False)
 
 
-def test_a_whole_run_is_a_table_a_document_and_a_card(
-    found: many_tasks.AcrossResult, tmp_path: Path
-) -> None:
-    assert found.pooled.task == ALL
-    assert found.pooled.best.site in (SHARED, OWN)
+def test_a_whole_run_is_a_table_a_document_and_a_card(found: ProbeResult, tmp_path: Path) -> None:
+    assert found.card.task == ALL
+    assert found.best.site in (SHARED, OWN)
     plain = found.as_dict()
     json.dumps(plain, allow_nan=False)
-    assert set(plain["schemes"]) >= {"within", "pooled", "left_out", "matrix", "cosine"}
-    assert set(plain["controls"]) == {
+    schemes = {row["scheme"] for row in plain["scores"]}
+    assert schemes >= {"within", "pooled", "left_out", "matrix", "cosine"}
+    assert set(plain["controls"]) >= {
         "shuffled", "selectivity", "untrained", "pixels", "previous_action",
     }  # fmt: skip
     summary = found.summary().set_index("task")
-    assert summary.loc[schemes.MEAN, "within"].estimate > 0.9
+    assert summary.loc[MEAN, "within"].estimate > 0.9
     found.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "mistake_across.parquet", "mistake_across.json",
+        "mistake_probe.parquet", "mistake_probe.json",
         "card.json", "direction.safetensors", "README.md",
     }  # fmt: skip
 
@@ -135,9 +136,9 @@ def test_one_task_with_anything_to_tell_is_not_enough(
     blank = planted(1)
     blank.labels[["mistake", "previous_mistaken"]] = False
     some = {NAMES[0]: parts[NAMES[0]], NAMES[1]: blank}
-    monkeypatch.setattr(many_tasks, "load_pool", lambda *_, **__: combine(some))
+    monkeypatch.setattr(protocol, "activations", lambda *_, **__: combine(some))
     with pytest.raises(InputError, match="1 of 2 tasks"):
-        many_tasks.run_across("mistake", checkpoint, NAMES[:2], [SHARED], 12, progress=False)
+        run("mistake", checkpoint, NAMES[:2], [SHARED], 12, progress=False)
 
 
 def test_a_pool_is_named_by_all_it_holds(checkpoint: Path) -> None:

@@ -1,0 +1,216 @@
+"""The whole protocol, from activations or from names, to one result: `probe` and `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcprobe.activations.dataset import Activations, combine
+from bcprobe.activations.gather import activations
+from bcprobe.activations.labels import get_latent
+from bcprobe.errors import InputError
+from bcprobe.model.registry import DEFAULT_CHECKPOINT
+from bcprobe.parallel import one_thread
+from bcprobe.probes.cards import make_card
+from bcprobe.probes.many_tasks import (
+    cosine_rows,
+    delayed_rows,
+    own_rows,
+    roc_rows,
+    rows_of_tasks,
+    scheme_rows,
+)
+from bcprobe.probes.one_task import Analysis, analyse, chance_of, counts_of
+from bcprobe.probes.result import POOLED, WITHIN, Draw, ProbeResult, table_of
+from bcprobe.rng import split_seed
+from bcprobe.types import ALL
+
+#: Worlds that a model works closed loop, far from those the probes are fitted on.
+FIRST_OWN = 1 << 31
+#: Temperature at which it does: at 0 it errs too rarely.
+OWN_TEMPERATURE = 1.0
+
+
+def probe(
+    data: Activations,
+    label: str = "mistake",
+    *,
+    sites: Sequence[str] | None = None,
+    own: Activations | None = None,
+    seed: int = 0,
+) -> ProbeResult:
+    """Probes of ``data`` for a label, by the protocol: layers, schemes, controls, direction.
+
+    ``data`` holds one task or several (column ``task`` of its labels). ``sites`` default to all
+    that it has. ``own`` are activations on episodes that the model worked itself, on which the
+    probe of all tasks is tested too. ``seed`` draws shuffled labels and control tasks. Raises
+    `InputError` for unknown names, activations that are not finite, or episodes with one class
+    only.
+    """
+    get_latent(label)
+    sites = tuple(dict.fromkeys(data.site(site) for site in sites or data.sites))
+    for site in sites:
+        check_finite(site, data.at(site))
+    parts = data.parts()
+    with one_thread():
+        if len(parts) == 1:
+            return _of_one(data, label, sites, next(iter(parts)), seed)
+        return _of_several(data, parts, label, sites, own, seed)
+
+
+def _of_one(
+    data: Activations, label: str, sites: tuple[str, ...], task: str, seed: int
+) -> ProbeResult:
+    layers = {site: data.layer(site) for site in sites}
+    found = analyse(data, label, sites, layers, seed)
+    rows = found.rows(probes=True, scheme=WITHIN, train_task=task, test_task=task)
+    return _result(data, label, (task,), found, list(rows), layers, {})
+
+
+def _of_several(
+    data: Activations,
+    parts: Mapping[str, Activations],
+    label: str,
+    sites: tuple[str, ...],
+    own: Activations | None,
+    seed: int,
+) -> ProbeResult:
+    tasks, skipped = rows_of_tasks(parts, label, get_latent(label).negatives[0])
+    if len(tasks) < 2:
+        raise InputError(
+            f"label '{label}' can be evaluated in {len(tasks)} of {len(parts)} tasks; it takes "
+            "two: use more episodes"
+        )
+    layers = {site: data.layer(site) for site in sites}
+    found = analyse(data, label, sites, layers, seed)
+    best = found.best.site
+    rows = list(scheme_rows(parts, label, sites, best))
+    rows += found.rows(probes=False, scheme=POOLED, train_task=ALL, test_task=ALL)
+    rows += cosine_rows(parts, label, best)
+    if label in ("mistake", "undo_next"):
+        rows += delayed_rows(data, best)
+    if get_latent(label).kind == "binary":
+        rows += roc_rows(tasks, best)
+    if own is not None:
+        rows += own_rows(parts, own.parts(), label, best)
+    return _result(data, label, tuple(parts), found, rows, layers, skipped)
+
+
+def _result(
+    data: Activations,
+    label: str,
+    tasks: tuple[str, ...],
+    found: Analysis,
+    rows: Sequence[dict[str, Any]],
+    layers: Mapping[str, int],
+    skipped: dict[str, str],
+) -> ProbeResult:
+    leading, best = found.leading, found.best
+    name = data.checkpoint or "a model"
+    episodes = int(data.labels["episode"].nunique())
+    card = make_card(
+        found.direction,
+        latent=label,
+        site=best.site,
+        layer=best.layer,
+        checkpoint=name,
+        checkpoint_hash=data.hashes.get("checkpoint", ""),
+        data_key=data.hashes.get("key", ""),
+        episodes_hash=data.hashes.get("episodes", ""),
+        task=tasks[0] if len(tasks) == 1 else ALL,
+        episodes=episodes,
+        negatives=leading.negatives,
+        metric=leading.latent.metric,
+        score=found.probes[leading.negatives][best.site].score.as_dict(),
+        controls={n: score.as_dict() for n, score in found.control_scores().items()},
+    )
+    return ProbeResult(
+        label=leading.latent,
+        checkpoint=name,
+        tasks=tasks,
+        episodes=episodes,
+        steps=len(data),
+        chance=chance_of(leading),
+        evaluated={way: counts_of(one) for way, one in found.questions.items()},
+        best=best,
+        card=card,
+        fitted=found.direction,
+        scores=table_of(rows, dict(layers)),
+        skipped=skipped,
+    )
+
+
+def run(
+    label: str = "mistake",
+    checkpoint: str | Path = DEFAULT_CHECKPOINT,
+    tasks: Sequence[str] | str = ("colored_dot_tracking",),
+    sites: Sequence[str] | None = None,
+    episodes: int = 200,
+    seed: int = 0,
+    layout: str = "original",
+    own: int = 0,
+    out: Path | str | None = None,
+    progress: bool = True,
+    *,
+    difficulty: str = "default",
+    draw: Draw | None = None,
+) -> ProbeResult:
+    """`probe` of a checkpoint on annotators' episodes in unseen worlds, ``episodes`` of each task.
+
+    Activations come from the cache or are gathered. With ``own``, the probe of all tasks is also
+    tested on so many episodes of each that the model works itself, at temperature 1. With ``out``,
+    `ProbeResult.write` is called. Raises what `probe` raises, and `InputError` for counts out of
+    range.
+    """
+    get_latent(label)
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    options: dict[str, Any] = {"seed": seed, "layout": layout, "difficulty": difficulty}
+    data = activations(checkpoint, tasks, episodes, sites=sites, progress=progress, **options)
+    chosen = tuple(dict.fromkeys(data.sites if sites is None else sites))
+    worked = None
+    if own:
+        worked = own_activations(checkpoint, tasks, own, chosen, seed, layout, difficulty)
+    result = probe(data, label, sites=chosen, own=worked, seed=seed)
+    if out is not None:
+        result.write(out, draw)
+    return result
+
+
+def own_activations(
+    checkpoint: str | Path,
+    tasks: Sequence[str],
+    episodes: int,
+    sites: Sequence[str],
+    seed: int = 0,
+    layout: str = "original",
+    difficulty: str = "default",
+) -> Activations:
+    """Activations on episodes that the model worked itself at temperature 1, mistakes and all."""
+    from bcprobe.activations.extract import collect
+    from bcprobe.episodes.model_policy import ModelPolicy
+    from bcprobe.episodes.record import work
+    from bcprobe.model.checkpoint import load_checkpoint
+
+    model = load_checkpoint(checkpoint)
+    worlds = [split_seed("test", FIRST_OWN + seed * episodes + i) for i in range(episodes)]
+    found = {}
+    for task in tasks:
+        clicker = ModelPolicy(model, OWN_TEMPERATURE, seed)
+        shown: dict[str, Any] = {"layout": layout, "difficulty": difficulty}
+        made = work(clicker, task, worlds, origin="model", **shown)
+        found[task] = collect(model, made, sites)
+    return combine(found)
+
+
+def check_finite(site: str, values: NDArray[np.floating[Any]]) -> None:
+    """Raise `InputError` if activations are nan or infinite."""
+    wrong = ~np.isfinite(values).all(axis=1)
+    if wrong.any():
+        raise InputError(
+            f"activations at '{site}' are not finite in {int(wrong.sum())} of {len(values)} steps; "
+            "gather them in float32, or look at the checkpoint"
+        )
