@@ -21,7 +21,7 @@ from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect
 from bcprobe.interventions.pairs import Pair
 from bcprobe.interventions.targets import Targets, around
-from bcprobe.model.attention import Attention, KeyValues, rotary_table
+from bcprobe.model.attention import Attention, KeyValues, Norm, rotary_table
 from bcprobe.model.transformer import ClickTransformer
 
 #: Numbers of one layer's keys that a batch of edits may hold; more leave the processor's cache.
@@ -247,8 +247,10 @@ class Bench:
             if residuals is not None:
                 residuals.append(x)
 
-            def attend(attention: Attention, h: Tensor, ring: KeyValues = ring) -> Tensor:
-                return attention.step(h, table, ring)
+            def attend(
+                attention: Attention, h: Tensor, norm: Norm, ring: KeyValues = ring
+            ) -> Tensor:
+                return attention.step(h, norm, table, ring)
 
             x = block(x, attend)
         return x
