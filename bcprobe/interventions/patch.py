@@ -165,7 +165,7 @@ class Bench:
     def __init__(self, model: ClickTransformer, pair: Pair, sites: Iterable[str] = ()) -> None:
         self.model, self.pair, self.config = model, pair, model.config
         self.sites = [site for site in dict.fromkeys(sites) if site != CELLS]
-        with torch.inference_mode():
+        with torch.no_grad():  # and not inference mode: gradients may be asked for later
             self._read_history()
             self._read_after()
 
