@@ -7,8 +7,8 @@ answer becomes the other side's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -232,6 +232,10 @@ class Answers:
         foils = [foil(bench, lag, buttons) for lag in range(bench.lags)]
         self.targets = Targets(bench.model, [*rects.values(), *foils])
 
+    def undo(self, log_probs: torch.Tensor, lag: int) -> torch.Tensor:
+        """log P(Undo) - log P(foil) of an answer's log-probabilities [..., rectangle], in nats."""
+        return log_probs[..., 0] - log_probs[..., len(self.names) + lag]
+
     def read(self, log_probs: torch.Tensor) -> NDArray[np.float64]:
         """[..., lag, 1 + target] of [..., lag, rectangle]: log P(Undo) - log P(foil), then names'.
 
@@ -359,6 +363,36 @@ def patch(
     ``targets`` further click targets by name. On a CPU pairs are spread over the cores. Raises
     `InputError` for pairs of several tasks, or names and numbers that there are not.
     """
+    options: dict[str, Any] = {"components": components, "tokens": tokens, "layers": layers}
+
+    def wanted(count: int) -> list[Cell]:
+        return cells(model.config, count, at=lags, heads=heads, **options)
+
+    return over_pairs(
+        pairs, wanted, partial(_patched, model, dict(targets or {})),
+        here=model.device.type != "cpu", workers=workers, label="patching", progress=progress,
+    )  # fmt: skip
+
+
+#: What is found of a pair: names of the targets, plain and edited answers.
+Found = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]
+
+
+def over_pairs(
+    pairs: Sequence[Pair],
+    wanted: Callable[[int], list[Cell]],
+    work: Callable[[list[Cell], int, Pair], Found],
+    *,
+    here: bool,
+    workers: int | None,
+    label: str,
+    progress: bool,
+) -> Patching:
+    """Cells worked for each pair of one task, in this process (``here``) or spread over cores.
+
+    ``wanted(lags)`` are the cells, ``work(cells, lags, pair)`` answers for them. Raises
+    `InputError` for no pair, or pairs of several tasks.
+    """
     pairs = tuple(pairs)
     if not pairs:
         raise InputError("no pair to patch; `twins` makes some")
@@ -366,37 +400,33 @@ def patch(
     if len(tasks) > 1:
         raise InputError(f"pairs of {len(tasks)} tasks ({', '.join(tasks)}); patch one at a time")
     count = min(pair.lags for pair in pairs)
-    wanted = cells(
-        model.config, count, components=components, tokens=tokens, layers=layers, at=lags,
-        heads=heads,
-    )  # fmt: skip
-    work = partial(_patched, model, wanted, count, dict(targets or {}))
-    here = model.device.type != "cpu"
+    chosen = wanted(count)
+    job = partial(work, chosen, count)
     found = []
-    with Progress(len(pairs), f"patching {tasks[0]}", shown=progress) as bar:
-        for one in map(work, pairs) if here else in_processes(work, pairs, workers):
+    with Progress(len(pairs), f"{label}, {tasks[0]}", shown=progress) as bar:
+        for one in map(job, pairs) if here else in_processes(job, pairs, workers):
             found.append(one)
             bar.advance()
-    names = found[0][0]
     plain, edited = (np.stack([one[i] for one in found]) for i in (1, 2))
-    return Patching(tasks[0], pairs, tuple(wanted), names, plain, edited)
+    return Patching(tasks[0], pairs, tuple(chosen), found[0][0], plain, edited)
 
 
 def _patched(
     model: ClickTransformer,
+    extra: Mapping[str, Rect],
     wanted: Sequence[Cell],
     lags: int,
-    extra: Mapping[str, Rect],
     pair: Pair,
-) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+) -> Found:
     """Names of the targets, plain [side, lag, value] and edited [side, cell, lag, value]."""
     edits = [edit_of(cell, model.config, pair) for cell in wanted]
+    pair = replace(pair, checks=pair.checks[: lags - 1])
     bench = Bench(model, pair, sites_of(model.config, edits))
     answers = Answers(bench, extra)
     plain = answers.read(bench.plain(answers.targets))
     edited = np.stack([answers.read(bench.run(side, edits, answers.targets)[0]) for side in (0, 1)])
     for number, cell in enumerate(wanted):
-        for later in range(bench.lags):
+        for later in range(lags):
             if not reaches(model.config, cell, later):
                 edited[:, number, later] = np.nan
-    return answers.names, plain[:, :lags], edited[:, :, :lags]
+    return answers.names, plain, edited

@@ -267,6 +267,36 @@ class Bench:
             x, cells = self.final[lag][side : side + 1], self.cells[side : side + 1, lag]
             return self.model.read(x, cells[:, None]).heat_map()[0, 0]
 
+    def gradients(
+        self, side: int, targets: Targets, metric: Callable[[Tensor, int], Tensor]
+    ) -> list[dict[tuple[str, int], Tensor]]:
+        """Gradients [token, ..., d] of each answer's metric at the kept sites, by (site, lag).
+
+        One dictionary for each lag that answers; ``metric(log_probs, lag)`` is a number of an
+        answer's log-probabilities [target]. A site that an answer cannot depend on is left out.
+        """
+        seen: dict[tuple[str, int], Tensor] = {}
+        rings = [KeyValues() for _ in self.history]
+        for ring, (k, v) in zip(rings, self.history, strict=True):
+            if k is not None and v is not None:
+                ring.k, ring.v = _row(k, side), _row(v, side)
+        found = []
+        with torch.enable_grad():
+            for lag in range(self.lags):
+                x = _row(self.tokens[:, lag], side).detach().requires_grad_()
+                cells = _row(self.cells[:, lag], side).detach().requires_grad_()
+                seen[CELLS, lag] = cells
+                hooks = [(site, _holding(seen, lag)) for site in self.sites]
+                with self.model.hooks(fwd_hooks=hooks):
+                    x = self._pass(x, self.frames + lag, rings)
+                answer = metric(targets.log_probs(x, cells)[0], lag)
+                gradients = torch.autograd.grad(
+                    answer, list(seen.values()), retain_graph=True, allow_unused=True
+                )
+                pairs = zip(seen, gradients, strict=True)
+                found.append({key: value[0] for key, value in pairs if value is not None})
+        return found
+
     def run(
         self,
         side: int,
@@ -405,6 +435,13 @@ def _noting(seen: dict[tuple[str, int], Tensor], lag: int) -> Callable[..., None
         seen[hook.name, lag] = values.clone()
 
     return note
+
+
+def _holding(seen: dict[tuple[str, int], Tensor], lag: int) -> Callable[..., None]:
+    def hold(values: Tensor, hook: Any) -> None:
+        seen[hook.name, lag] = values
+
+    return hold
 
 
 def _runs(
