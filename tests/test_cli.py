@@ -77,8 +77,9 @@ def test_train_evaluate_and_list(bcprobe, tmp_path: Path, monkeypatch: pytest.Mo
     assert "teacher_forced" in json.dumps(document)
     monkeypatch.setenv("BCPROBE_CHECKPOINTS", str(folder.parent))
     listed = json.loads(bcprobe("checkpoints", "--json")[1])["checkpoints"]
-    assert [c["name"] for c in listed] == ["tiny"]
-    assert 64 in listed[0]["steps"]
+    own = {c["name"]: c for c in listed}["tiny"]
+    assert own["folder"] == str(folder)
+    assert 64 in own["steps"]
 
 
 @pytest.mark.parametrize(
