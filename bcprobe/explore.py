@@ -16,13 +16,13 @@ from PIL import Image
 
 from bcprobe.activations.extract import collect
 from bcprobe.activations.lens import Decision, look
+from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError
 from bcprobe.figures import moment
 from bcprobe.figures.lens import ATTENTION
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import Card, read_card
 from bcprobe.probes.result import ProbeResult
-from bcprobe.types import Episode
 
 #: A probe to read along the episode: its result, or the folder of a direction card.
 Probe = ProbeResult | Path | str

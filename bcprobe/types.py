@@ -13,9 +13,12 @@ Glossary (stated here once, true everywhere):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+<<<<<<< HEAD
 from typing import Any, ClassVar, NamedTuple
+=======
+from typing import NamedTuple
+>>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 
 SCREEN_WIDTH = 480
 SCREEN_HEIGHT = 360
@@ -79,6 +82,7 @@ class Outcome:
     success: bool
     done: bool
     counts: dict[str, float] = field(default_factory=dict)
+<<<<<<< HEAD
 
 
 @dataclass(frozen=True)
@@ -137,3 +141,5 @@ class Episode:
     def _repr_html_(self) -> str | None:
         """What Jupyter shows; None, which makes it show the text, before `to_html` is set."""
         return None if Episode.to_html is None else Episode.to_html(self)
+=======
+>>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))

@@ -25,7 +25,7 @@ from report import add_outputs, give
 from bcprobe.gui.compositor_torch import Painter, builds_triton
 from bcprobe.gui.packing import pack
 from bcprobe.tasks import TASKS
-from bcprobe.training.batch import PackedSequence, frame_buffer, screens_of
+from bcprobe.training.batch import PackedRecordings, frame_buffer, screens_of
 from bcprobe.training.shards import DataConfig, make_shard
 
 FLOOR = 1_000_000
@@ -59,7 +59,7 @@ def measure(task: str, device: torch.device, frames: int, rounds: int) -> dict[s
     start = time.process_time()
     recordings = list(make_shard(DataConfig((task,), ("original", "retro"), episodes=4), 0))
     made = time.process_time() - start
-    sequence, cpu = PackedSequence(recordings), torch.device("cpu")
+    sequence, cpu = PackedRecordings(recordings), torch.device("cpu")
     total = int(sequence.starts[-1])
     index = np.random.default_rng(0).integers(total, size=frames)
     few = index[None, : min(64, frames)]

@@ -16,7 +16,6 @@ import numpy as np
 from bcprobe.activations.labels import label_table
 from bcprobe.activations.lens import look
 from bcprobe.episodes.record import generate
-from bcprobe.episodes.tensors import as_tensors
 from bcprobe.explore import explore
 from bcprobe.figures.lens import mark, overlay
 from bcprobe.model.checkpoint import load_checkpoint
@@ -64,7 +63,7 @@ for axis, t in zip(axes, (int(np.argmax(labels.action == "place")), undo), stric
 # frame; its residual stream already sorts the clicks by what the annotator is about.
 
 # %%
-_, cache = model.run_with_cache(*as_tensors(episode))
+_, cache = model.run_with_cache(*episode.as_tensors())
 layer = (model.config.n_layers + 1) // 2
 site = f"blocks.{layer - 1}.hook_resid_post"
 cls = cache[site][0, model.cls_positions(len(episode))].numpy()

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from bcprobe.activations.extract import collect
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.explore import Explorer, explore, read_out
@@ -20,7 +21,6 @@ from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import make_card, write_card
 from bcprobe.probes.directions import Direction
-from bcprobe.types import Episode
 
 SITE = "blocks.1.hook_resid_post"
 

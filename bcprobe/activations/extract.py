@@ -23,7 +23,9 @@ from bcprobe.activations.dataset import (
 )
 from bcprobe.activations.labels import NONE_PLACED
 from bcprobe.activations.sites import check_sites, check_tokens, patch_at, residual_sites
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frames, generate
+from bcprobe.episodes.sequences import PackedEpisodes, in_batches
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.store import episodes_hash
 from bcprobe.errors import InputError
@@ -33,10 +35,8 @@ from bcprobe.model.heads import Clicks
 from bcprobe.model.registry import checkpoint_hash
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import get_task
-from bcprobe.types import PLACING, SCREEN_HEIGHT, SCREEN_WIDTH, Episode
+from bcprobe.types import PLACING, SCREEN_HEIGHT, SCREEN_WIDTH
 
-#: Frames shown to a model at a time (0.5 MB each); an episode is never cut.
-FRAMES = 128
 #: Side in px of the patches whose mean colours are kept.
 PATCH = 40
 #: An episode and its frames, uint8 [step, 360, 480, 3].
@@ -77,7 +77,7 @@ def gather(
     episodes: list[Episode] = []
     looks: list[list[Look]] = []
     colours: list[NDArray[np.float16]] = []
-    for sequence in packed(recordings):
+    for sequence in in_batches(recordings, lambda recording: len(recording[1])):
         episodes += [episode for episode, _ in sequence]
         pixels = np.concatenate([shown for _, shown in sequence])
         looks.append(
@@ -129,11 +129,12 @@ def look(
     ``pixels`` are the frames of all. Values float16 or float32 [step, d] by `name_of`; predictions
     float32 [step]: ``p_undo``, ``p_done``, ``entropy`` (nats), ``log_prob`` (of the click made).
     """
-    clicks = [[step.click for step in episode.steps] for episode, _ in sequence]
-    previous = [click for own in clicks for click in [(-1, -1), *own][: len(own)]]
-    segments = np.repeat(np.arange(len(sequence)), [len(own) for own in clicks])
+    packed = PackedEpisodes([episode for episode, _ in sequence])
     shown = torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)[None]
-    inputs = [torch.from_numpy(np.array(part)).to(model.device) for part in (previous, segments)]
+    previous, segments, clicks = (
+        torch.from_numpy(part)[None].to(model.device)
+        for part in (packed.previous, packed.segments(), packed.clicks)
+    )
     places = {token: _places(model, token, sequence) for token in tokens}
     kept: dict[str, Tensor] = {}
 
@@ -143,7 +144,7 @@ def look(
 
     with torch.inference_mode():
         hooks = [(site, keep) for site in sites]
-        said = model.run_with_hooks(shown, inputs[0][None], inputs[1][None], fwd_hooks=hooks)
+        said = model.run_with_hooks(shown, previous, segments, fwd_hooks=hooks)
         found = _answers(said, sequence, clicks) if answers else {}
     values = {name: as_stored(x.float().cpu().numpy(), name) for name, x in kept.items()}
     return values, found
@@ -174,9 +175,8 @@ def last_placed(episode: Episode) -> list[tuple[int, int]]:
 
 
 def _answers(
-    said: Clicks, sequence: Sequence[Recording], clicks: Sequence[Sequence[Any]]
+    said: Clicks, sequence: Sequence[Recording], clicks: Tensor
 ) -> dict[str, NDArray[np.float32]]:
-    made = torch.tensor([click for own in clicks for click in own], device=said.device)
     boxes = {"p_undo": "Undo", "p_done": "Done"}
     looks = {(episode.task, episode.layout) for episode, _ in sequence}
     found: dict[str, Tensor] = {}
@@ -188,7 +188,7 @@ def _answers(
             first += len(shown)
         found[column] = torch.cat(parts)
     found["entropy"] = said.entropy()[0]
-    found["log_prob"] = said.click_log_prob(made[None])[0]
+    found["log_prob"] = said.click_log_prob(clicks)[0]
     return {name: values.float().cpu().numpy() for name, values in found.items()}
 
 
@@ -222,18 +222,6 @@ def worked(world_seeds: Iterable[int], task: str, **options: Any) -> Iterator[Re
 
         episode = generate(task, seed, watch=look, **options)
         yield episode, np.stack(shots)
-
-
-def packed(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
-    """Recordings in their order, as many at a time as fill a packed sequence of `FRAMES`."""
-    sequence: list[Recording] = []
-    for recording in recordings:
-        if sequence and sum(len(shown) for _, shown in sequence) + len(recording[1]) > FRAMES:
-            yield sequence
-            sequence = []
-        sequence.append(recording)
-    if sequence:
-        yield sequence
 
 
 def untrained_like(model: ClickTransformer, seed: int) -> ClickTransformer:

@@ -17,12 +17,12 @@ import numpy as np
 
 from bcprobe.activations.cache import load_or_make
 from bcprobe.activations.dataset import Activations, Pool, Source, combine, make_pool
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.store import episodes_hash
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, trained_tasks
 from bcprobe.parallel import in_processes
 from bcprobe.progress import Progress
 from bcprobe.tasks import task_list
-from bcprobe.types import Episode
 
 if TYPE_CHECKING:
     from bcprobe.model.transformer import ClickTransformer

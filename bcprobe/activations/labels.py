@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcprobe.bootstrap import Ints
+from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError, check_name
-from bcprobe.types import PLACING, Click, Episode
+from bcprobe.types import PLACING, Click
 
 #: Value of ``previous_action`` at the first step of an episode.
 NO_ACTION = "none"

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.activations.sites import residual_sites
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import replay
 from bcprobe.errors import InputError
 from bcprobe.model.attention import EPS
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import Block, ClickTransformer
-from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 Floats = NDArray[np.float32]
 _KEPT = ("hook_resid_pre", "attn.hook_pattern", "attn.hook_z", "hook_mlp_out", "hook_resid_post")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import replay
 from bcprobe.episodes.store import EPISODES_FILE, EPISODES_SCHEMA, STEPS_FILE, STEPS_SCHEMA
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
-from bcprobe.types import Episode
 
 _CARD = """---
 license: mit

@@ -1,4 +1,4 @@
-"""An episode on one sheet: some of its screens, its timeline and its outcome, for a notebook."""
+"""What Jupyter shows of an episode: some of its screens, its timeline and its outcome."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.player import (
     about,
+    capitalized,
     draw_crosshair,
     draw_timeline,
-    outcome_of,
     title_of,
 )
 from bcprobe.episodes.record import replay
 from bcprobe.errors import InputError
 from bcprobe.palette import MISTAKE_COLOUR, PHASE_COLOURS
-from bcprobe.types import Episode
 
-#: Screens on a sheet, and their size in px.
+#: Screens shown, and their size in px.
 SHOWN = 6
 WIDTH, HEIGHT = 240, 180
 _GAP = 6
@@ -35,22 +35,23 @@ def to_html(episode: Episode) -> str:
     data of one's own) is shown without them.
     """
     facts = f"{len(episode)} clicks · world {episode.world_seed} · {about(episode)}"
-    title = f"<b>{html.escape(title_of(episode))}</b> · {html.escape(outcome_of(episode))}"
+    title = f"<b>{html.escape(title_of(episode))}</b> · {html.escape(capitalized(episode.result))}"
     key = [(phase, color) for phase, color in PHASE_COLOURS.items()]
     parts = [
         f'<span style="color:{color}">&#9632;</span> {name}'
         for name, color in [*key, ("below: a mistake stands", MISTAKE_COLOUR)]
     ]
-    text = f"<div>{title}<br>{html.escape(facts)}<br>{' &nbsp; '.join(parts)}</div>"
+    lines = "<br>".join([title, html.escape(facts), " &nbsp; ".join(parts)])
+    text = f'<div style="color:inherit">{lines}</div>'  # the page's own: light or dark
     try:
-        picture = draw_sheet(episode)
+        picture = draw_screens(episode)
     except InputError as error:
         return f"{text}<div><i>{html.escape(str(error))}</i></div>"
     return f'{text}<img alt="screens of the episode" style="width:100%" src="{_data_uri(picture)}">'
 
 
 def shown_steps(episode: Episode) -> list[int]:
-    """Steps on the sheet: spread evenly over the episode; the first Undo replaces the nearest."""
+    """Steps shown: spread evenly over the episode; the first Undo replaces the nearest."""
     count = min(SHOWN, len(episode))
     steps = np.rint(np.linspace(0, len(episode) - 1, count)).astype(int).tolist()
     undo = next((t for t, step in enumerate(episode.steps) if step.undo_next), None)
@@ -60,23 +61,24 @@ def shown_steps(episode: Episode) -> list[int]:
     return sorted(steps)
 
 
-def draw_sheet(episode: Episode) -> Image.Image:
+def draw_screens(episode: Episode) -> Image.Image:
     """Screens in a row with the click about to be made, over the timeline of the episode.
 
     Raises `InputError` if the screens cannot be drawn again.
     """
     chosen = shown_steps(episode)
-    sheet = Image.new("RGB", (SHOWN * (WIDTH + _GAP) - _GAP, HEIGHT + _GAP + _TIMELINE), "white")
+    size = (SHOWN * (WIDTH + _GAP) - _GAP, HEIGHT + _GAP + _TIMELINE)
+    picture = Image.new("RGBA", size)  # transparent: the page's own colour, light or dark, shows
     for t, (simulator, step) in enumerate(replay(episode)):
         if t in chosen:
-            picture = Image.fromarray(simulator.screen())
-            draw_crosshair(ImageDraw.Draw(picture), step.click)
-            small = picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-            sheet.paste(small, (chosen.index(t) * (WIDTH + _GAP), 0))
+            screen = Image.fromarray(simulator.screen())
+            draw_crosshair(ImageDraw.Draw(screen), step.click)
+            small = screen.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+            picture.paste(small, (chosen.index(t) * (WIDTH + _GAP), 0))
     if chosen:
-        strip = draw_timeline(episode).resize((sheet.width, _TIMELINE), Image.Resampling.NEAREST)
-        sheet.paste(strip, (0, HEIGHT + _GAP))
-    return sheet
+        strip = draw_timeline(episode).resize((picture.width, _TIMELINE), Image.Resampling.NEAREST)
+        picture.paste(strip, (0, HEIGHT + _GAP))
+    return picture
 
 
 def _data_uri(picture: Image.Image) -> str:

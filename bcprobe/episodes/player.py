@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.files import atomic_file
 from bcprobe.palette import CLICK_COLOUR, MISTAKE_COLOUR, PHASE_COLOURS
-from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode, Step
+from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 #: Screens are stored without loss if they fit in this many bytes, else at the best of the
 #: qualities (WebP, 0-100) that does.
@@ -79,7 +80,7 @@ def _page_data(episode: Episode) -> dict[str, Any]:
     return {
         "title": title,
         "about": about(episode),
-        "outcome": {"text": outcome_of(episode), "success": episode.outcome.success},
+        "outcome": {"text": capitalized(episode.result), "success": episode.outcome.success},
         "foot": _foot(episode),
         "width": SCREEN_WIDTH,
         "height": SCREEN_HEIGHT,
@@ -122,7 +123,12 @@ def _text(simulator: Simulator, step: Step) -> str:
 
 def title_of(episode: Episode) -> str:
     """Name of the episode's task in words."""
-    return _words(episode.task).capitalize()
+    return capitalized(_words(episode.task))
+
+
+def capitalized(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _words(name: str) -> str:
@@ -133,13 +139,6 @@ def about(episode: Episode) -> str:
     """Who worked it, in which layout, how hard."""
     difficulty = f"{episode.difficulty} difficulty"
     return f"Worked by: {episode.origin} · {_words(episode.layout)} layout · {difficulty}"
-
-
-def outcome_of(episode: Episode) -> str:
-    """Whether it was solved, and its score."""
-    outcome = episode.outcome
-    word = "Success" if outcome.success else "Not solved" if outcome.done else "Not finished"
-    return f"{word}, score {outcome.score:.2f}"
 
 
 def _foot(episode: Episode) -> list[tuple[str, str]]:

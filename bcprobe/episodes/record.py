@@ -13,13 +13,14 @@ from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.annotators.policy import Choices
 from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.display import DisplayList
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
 from bcprobe.tasks.base import Task, World
-from bcprobe.types import GENERATOR_VERSION, Episode, Step
+from bcprobe.types import GENERATOR_VERSION
 
 MAX_STEPS = 300
 #: Difficulty of episodes whose world comes from a user's own data and not from a seed.

@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.episodes.episode import Step
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.display import DisplayList, display_list
 from bcprobe.gui.layouts import arrange, get_layout
 from bcprobe.tasks.base import State, Task, World
-from bcprobe.types import Click, Step
+from bcprobe.types import Click
 
 
 @dataclass(frozen=True)

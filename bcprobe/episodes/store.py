@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
-from bcprobe.types import Click, Episode, Latents, Outcome, Step
+from bcprobe.types import Click, Latents, Outcome
 
 SCHEMA_VERSION = 1
 EPISODES_FILE = "episodes.parquet"

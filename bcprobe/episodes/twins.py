@@ -10,11 +10,12 @@ import numpy as np
 from bcprobe.annotators.clicks import Press, Target, sample_click
 from bcprobe.annotators.policy import Annotator, Option
 from bcprobe.episodes.clickers import ScriptClicker, annotator_before
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import open_world
 from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.errors import InputError
 from bcprobe.rng import generator
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 
 @dataclass(frozen=True)

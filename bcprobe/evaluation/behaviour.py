@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from bcprobe.bootstrap import mean_score, wilson
+from bcprobe.episodes.episode import Episode
 from bcprobe.evaluation.metrics import (
     correction_delay,
     error_undo_rate,
@@ -22,7 +23,7 @@ from bcprobe.evaluation.metrics import (
     undone_placement_share,
 )
 from bcprobe.results import Score
-from bcprobe.types import ACTIONS, PHASES, Episode
+from bcprobe.types import ACTIONS, PHASES
 
 HUMAN_SOURCE = "Chandok and Park 2026, arXiv 2606.07568: colored dots, 3 people x 5 episodes"
 #: Shares are 0-1 of all clicks; ``error_undo_rate`` is undo / (place + undo).

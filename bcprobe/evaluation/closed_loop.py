@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bcprobe.bootstrap import mean_score, wilson
+from bcprobe.episodes.episode import Episode
 from bcprobe.evaluation.metrics import (
     correction_delay,
     correction_rate,
@@ -16,7 +17,6 @@ from bcprobe.evaluation.metrics import (
     share,
     step_table,
 )
-from bcprobe.types import Episode
 
 
 def loop_rows(episodes: Sequence[Episode], **names: Any) -> Iterator[dict[str, Any]]:

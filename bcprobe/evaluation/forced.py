@@ -12,11 +12,12 @@ from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.episode import Step
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
 from bcprobe.evaluation.metrics import mistakes, row
 from bcprobe.rng import generator
-from bcprobe.types import ALL, PLACING, Click, Step
+from bcprobe.types import ALL, PLACING, Click
 
 #: Recovery is reported within so many clicks.
 WITHIN = (1, 2, 3, 5, 10)

@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcprobe.bootstrap import mean_score
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.results import Score
-from bcprobe.types import PLACING, Episode, Step
+from bcprobe.types import PLACING
 
 NAMES = ("task", "section", "policy", "temperature", "metric", "kind")
 COLUMNS = (*NAMES, "estimate", "lower", "upper", "n")

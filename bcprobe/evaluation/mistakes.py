@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcprobe.bootstrap import paired_draws, score_of, with_all
+from bcprobe.episodes.episode import Episode
 from bcprobe.evaluation.metrics import row, step_table
 from bcprobe.results import Score
-from bcprobe.types import ALL, Episode
+from bcprobe.types import ALL
 
 #: Shares compared: numerator and denominator, columns of `count_table`.
 RATES = {

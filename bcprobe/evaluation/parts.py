@@ -10,6 +10,7 @@ import pandas as pd
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
 from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.episodes.simulator import Clicker, Simulator
@@ -27,7 +28,6 @@ from bcprobe.evaluation.teacher_forced import (
 )
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
-from bcprobe.types import Episode
 
 #: A scrambled history costs ``context`` frames for each answer, so fewer episodes get one:
 #: this share of them, but not fewer than the number.

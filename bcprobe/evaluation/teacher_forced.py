@@ -17,12 +17,13 @@ from bcprobe.annotators.persona import draw_persona
 from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.evaluation.metrics import kinds, row, share
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
-from bcprobe.types import PLACE_TOLERANCE, SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
+from bcprobe.types import PLACE_TOLERANCE, SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 #: Frames held and answered at a time; longer episodes are held whole and answered in pieces.
 TAPE = 128

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, replay
 from bcprobe.figures.style import TASKS, TEXT, new_figure
 from bcprobe.palette import PHASE_COLOURS
-from bcprobe.types import Episode
 
 COLUMNS = ("task", "world_seed", "step", "of", "x", "y", "widget", "phase", "mistake")
 _PER_ROW = 5

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.figures.lens import LENS, mark, overlay
 from bcprobe.figures.style import CYCLE, in_style, new_figure
 from bcprobe.palette import COLOURS, PHASE_COLOURS
-from bcprobe.types import Episode
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import ConnectionPatch, FancyBboxPatch, Rectangle
 from numpy.typing import NDArray
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.figures.gallery import screens_of
 from bcprobe.figures.style import TASKS, TEXT, new_figure
 from bcprobe.palette import COLOURS, PHASE_COLOURS
-from bcprobe.types import Episode
 
 #: Title and line below of each stage.
 STAGES = (

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
@@ -24,7 +25,6 @@ from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import get_task
-from bcprobe.types import Episode
 
 #: [d] of every world in a batch to [d]: an edit of the residual stream at [cls].
 Edit = Callable[[Tensor], Tensor]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.twins import placements, twin
@@ -23,7 +24,7 @@ from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 #: The two sides of a pair, and their index.
 SIDES = ("right", "wrong")

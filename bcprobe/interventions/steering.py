@@ -18,6 +18,7 @@ from bcprobe.activations.cache import load_or_make
 from bcprobe.activations.dataset import Activations, make_source
 from bcprobe.activations.gather import gather_sources
 from bcprobe.activations.labels import Question, ask
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS, work
 from bcprobe.errors import InputError
@@ -38,7 +39,7 @@ from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import Direction, fit_direction
 from bcprobe.rng import split_seed
-from bcprobe.types import PLACING, Episode
+from bcprobe.types import PLACING
 
 #: Doses, in units of the distance between the two sides' means along the direction.
 ALPHAS = (-2.0, -1.0, 1.0, 2.0)

@@ -51,10 +51,18 @@ class Band:
     The frames of all rows stand in one line, so that every few has the same place relative
     to the last; what it sees of another row is masked like any other episode. Keys and values
     are views into that line, copied once and not once a chunk (``benchmarks/training.md``).
+
+    On a CPU without gradients each frame's keys are cut out for it and nothing is masked, a third
+    less work (``benchmarks/small.md``).
     """
 
     def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
         self.batch, self.count = segments.shape
+        self.spans: list[tuple[int, int]] | None = None
+        if not (segments.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            self.spans = _spans(segments, context)
+        if self.spans is not None:
+            return
         self.few = -(-context // 2)  # fewer waste less on masked frames, more fill the products
         self.window = self.few + context - 1
         self.padding = -self.count % self.few
@@ -70,12 +78,27 @@ class Band:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Mixed values, all [batch, frame, token, head, d_head]."""
+        if self.spans is not None:
+            return self._attend_spans(q, k, v, self.spans)
         q, k, v = (self._line(part) for part in (q, k, v))
         q = q.unflatten(0, (-1, self.few)).flatten(1, 2).transpose(1, 2)
         k, v = (_Windows.apply(x, self.few, self.window).transpose(1, 2) for x in (k, v))
-        z = _mix(q, k, v, self.mask.to(q.dtype))
+        z = mix(q, k, v, self.mask.to(q.dtype))
         z = z.transpose(1, 2).unflatten(1, (self.few, -1))  # (chunk, few, token, head, d)
         return z.flatten(0, 1).unflatten(0, (self.batch, -1))[:, : self.count]
+
+    def _attend_spans(
+        self, q: Tensor, k: Tensor, v: Tensor, spans: list[tuple[int, int]]
+    ) -> Tensor:
+        tokens = q.shape[2]
+        # (head, token of all rows, d_head), so that a span is one block of a head's keys
+        q, k, v = (part.flatten(0, 2).transpose(0, 1).contiguous() for part in (q, k, v))
+        z = torch.empty_like(q)
+        for frame, (first, last) in enumerate(spans):
+            own = slice(frame * tokens, (frame + 1) * tokens)
+            seen = slice(first * tokens, last * tokens)
+            z[:, own] = mix(q[:, own], k[:, seen], v[:, seen])
+        return z.transpose(0, 1).unflatten(0, (self.batch, self.count, tokens))
 
     def _line(self, x: Tensor) -> Tensor:
         """[batch, frame, token, head, d] to [batch * padded frame, token, head, d]."""
@@ -84,8 +107,28 @@ class Band:
         return x.flatten(0, 1)
 
 
-def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Values [batch, head, query, d_head] mixed by their scores plus ``mask``.
+def _spans(segments: Tensor, context: int) -> list[tuple[int, int]] | None:
+    """First and last (exclusive) of the frames that each frame attends to, all rows in a line.
+
+    None if an episode's frames do not stand together.
+    """
+    spans = []
+    for row, own in enumerate(segments.tolist()):
+        first = 0
+        seen = set()
+        for frame, segment in enumerate(own):
+            if frame and segment != own[frame - 1]:
+                first = frame
+                if segment in seen:
+                    return None
+            seen.add(segment)
+            start = row * len(own)
+            spans.append((start + max(first, frame - context + 1), start + frame + 1))
+    return spans
+
+
+def mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Values [..., head, query, d_head] mixed by their scores plus ``mask``.
 
     In bfloat16 on a CPU plain products are two to four times as fast as the fused kernel, forward
     and backward (torch 2.13, ``benchmarks/attention.md``).
@@ -95,9 +138,10 @@ def _mix(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def mix_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def mix_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """What scaled_dot_product_attention gives, by two matrix products and a softmax."""
-    return ((q * q.shape[-1] ** -0.5) @ k.mT + mask).softmax(-1) @ v
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 class _Windows(torch.autograd.Function):
@@ -126,22 +170,39 @@ class _Windows(torch.autograd.Function):
 
 
 class KeyValues:
-    """Keys and values of one layer's last frames: a ring of ``context - 1`` frames.
+    """Keys and values of one layer's last frames: a ring of ``context`` frames.
 
-    ``k`` and ``v`` are [batch, frame, token, head, d_head], oldest first.
+    ``k`` and ``v`` are [batch, head, frame * token, d_head]. A new frame is written over the oldest
+    one: what has been attended to is never copied, and attention asks for no order.
     """
 
     def __init__(self) -> None:
         self.k: Tensor | None = None
         self.v: Tensor | None = None
+        self.frames = 0
 
     def extend(self, k: Tensor, v: Tensor, context: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the window with the new frame; the oldest frame drops out."""
-        if self.k is not None and self.v is not None:
-            k, v = torch.cat([self.k, k], dim=1), torch.cat([self.v, v], dim=1)
-        start = max(0, k.shape[1] - (context - 1))
-        self.k, self.v = k[:, start:], v[:, start:]
-        return k, v
+        """Keys and values [batch, head, frame * token, d_head] of the window with a new frame.
+
+        ``k`` and ``v`` are the frame's, [batch, 1, token, head, d_head].
+        """
+        k, v = (part[:, 0].transpose(1, 2) for part in (k, v))  # (batch, head, token, d_head)
+        tokens = k.shape[2]
+        if self.k is None or self.v is None:
+            shape = (*k.shape[:2], context * tokens, k.shape[3])
+            self.k, self.v = k.new_empty(shape), v.new_empty(shape)
+        start = self.frames % context * tokens
+        self.k[:, :, start : start + tokens] = k
+        self.v[:, :, start : start + tokens] = v
+        self.frames += 1
+        held = min(self.frames, context) * tokens
+        return self.k[:, :, :held], self.v[:, :, :held]
+
+    def in_order(self, x: Tensor, context: int) -> Tensor:
+        """What `extend` gave, [batch, head, frame * token, d_head], with the oldest frame first."""
+        if self.frames <= context:
+            return x
+        return x.roll(-(self.frames % context) * (x.shape[2] // context), 2)
 
     def select(self, rows: Tensor) -> None:
         """Keep some rows of the batch."""
@@ -229,6 +290,7 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor], ring: KeyValues) -> Tensor:
         """Attend from one new frame [batch, token, d_model] to the ring and itself."""
+<<<<<<< HEAD
         q, k, v = self._project(x, norm, table)
         k, v = ring.extend(k, v, self.config.context)
         if is_hooked(self.hook_attn_scores, self.hook_pattern):
@@ -236,6 +298,16 @@ class Attention(nn.Module):
             return self._write(self._whole(q, k, v, segments))
         q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
         return self._write(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+=======
+        q, k, v = self._project(x, table)
+        q, (k, v) = q[:, 0].transpose(1, 2), ring.extend(k, v, self.config.context)
+        if self._explicit():
+            k, v = (ring.in_order(part, self.config.context) for part in (k, v))
+            z = self._by_pattern(q, k, v, None)
+        else:
+            z = mix(q, k, v).transpose(1, 2)
+        return self.out(self.hook_z(z).flatten(-2))
+>>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 
     def _project(
         self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor]
@@ -268,6 +340,7 @@ class Attention(nn.Module):
 
     def _whole(self, q: Tensor, k: Tensor, v: Tensor, segments: Tensor) -> Tensor:
         """Attend through the explicit pattern [batch, head, query, key]."""
+<<<<<<< HEAD
         q, k, v = (part.flatten(1, 2) for part in (q, k, v))
         scores = self.hook_attn_scores(attention_scores(q, k, segments, self.config))
         return (self.hook_pattern(scores.softmax(-1)) @ v.transpose(1, 2)).transpose(1, 2)
@@ -323,3 +396,19 @@ class Attention(nn.Module):
     def _of_qkv(self, parameter: Tensor, part: int) -> Tensor:
         """One of queries, keys and values: [head, d_head, ...]."""
         return parameter.unflatten(0, (3, self.config.n_heads, -1))[part]
+=======
+        tokens, frames = q.shape[2], q.shape[1]
+        allowed = frame_mask(segments, self.config.context)[:, -frames:]
+        allowed = allowed.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2)[:, None]
+        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
+        return self._by_pattern(q, k, v, allowed)
+
+    def _by_pattern(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+        """Values [batch, query, head, d_head] of queries and keys [batch, head, token, d_head]."""
+        scores = q @ k.mT / math.sqrt(self.config.d_head)
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        scores = self.hook_attn_scores(scores)
+        pattern = self.hook_pattern(scores.softmax(-1))
+        return (pattern @ v).transpose(1, 2)
+>>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))

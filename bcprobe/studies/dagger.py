@@ -19,6 +19,7 @@ import pandas as pd
 from bcprobe.annotators.policy import Annotator
 from bcprobe.bootstrap import score_of
 from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import work as worked
 from bcprobe.episodes.simulator import Clicker, Simulator
@@ -44,7 +45,7 @@ from bcprobe.studies.run import ROWS
 from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 #: Frames of an episode, about; the data seed whose worlds the rollouts take.
 EPISODE, ROLLOUTS = 150, 100

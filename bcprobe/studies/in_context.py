@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bcprobe.episodes.record import generate
-from bcprobe.episodes.tensors import as_tensors
 from bcprobe.model.transformer import ClickTransformer, RingCache
 from bcprobe.rng import split_seed
 
@@ -62,7 +61,7 @@ def demonstration(task: str, number: int, frames: int, **shown: Any) -> tuple[Te
     clicks: list[Tensor] = []
     world = number * frames  # an episode has a frame at least: no world is shown twice
     while sum(map(len, clicks)) < frames:
-        shots, previous = as_tensors(generate(task, split_seed("train", world), **shown))
+        shots, previous = generate(task, split_seed("train", world), **shown).as_tensors()
         pixels.append(shots[0])
         clicks.append(previous[0])
         world += 1

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcprobe.activations.lens import Decision, look
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.figures.lens import COLUMNS
 from bcprobe.interventions.cls_edits import undo_button
@@ -17,7 +18,6 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.rng import split_seed
 from bcprobe.tables.evaluation import POINTER
-from bcprobe.types import Episode
 
 #: Side in px of the squares over which the lens is summed: 48 x 36 of them.
 SQUARE = 10

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.figures.gallery import shown_steps
 from bcprobe.tasks import TASKS
-from bcprobe.types import Episode
 
 STRIP_FRAMES = 8
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bcprobe.episodes.sequences import PackedSequence
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Painter, Screens
 from bcprobe.gui.packing import Packed
@@ -59,7 +60,7 @@ def frame_buffer(rows: int, row_length: int, device: torch.device | str = "cpu")
     return torch.zeros(shape, dtype=torch.uint8, device=device)
 
 
-class PackedSequence:
+class PackedRecordings(PackedSequence):
     """Recordings laid end to end, from which batches are filled.
 
     ``targets`` are those of all recordings (default: their clicks, all counting alike);
@@ -74,18 +75,11 @@ class PackedSequence:
     ) -> None:
         self.recordings, self.packed = recordings, packed
         self._screens: Screens | None = None
-        self.starts = np.cumsum([0, *(len(made) for made in recordings)])
-        self.previous = np.concatenate([made.previous for made in recordings])
-        self.clicks = np.concatenate([made.clicks for made in recordings])
+        super().__init__([made.clicks for made in recordings])
         self.actions = np.concatenate([made.actions for made in recordings])
         self.right = np.concatenate([made.right for made in recordings])
         self.targets = targets or Targets(np.ones(len(self.clicks), dtype=np.float32))
         self._sums: tuple[DeviceSums, DeviceSums] | None = None
-
-    def segments(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which recording each frame of the sequence belongs to, in the shape of ``index``."""
-        found: NDArray[np.int64] = np.searchsorted(self.starts, index, side="right") - 1
-        return found
 
     def fill(
         self,

@@ -14,11 +14,11 @@ import numpy as np
 
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import replay
 from bcprobe.episodes.store import read_episodes
 from bcprobe.errors import InputError
 from bcprobe.training.shards import DataConfig, Recording, distributions_of
-from bcprobe.types import Episode
 
 
 def visited_recordings(data: DataConfig, shard: int) -> Iterator[Recording]:

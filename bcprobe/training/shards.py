@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import Press, Target
 from bcprobe.annotators.policy import Choices
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import MAX_STEPS, generate
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
@@ -19,7 +20,7 @@ from bcprobe.gui.layouts import Arrangement, arrange, get_layout
 from bcprobe.gui.packing import Packed, pack, shifted
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
-from bcprobe.types import ACTIONS, Episode
+from bcprobe.types import ACTIONS
 
 #: World seeds a data seed has to itself, and the data seeds a split has room for.
 WORLDS_PER_SEED = 1 << 26

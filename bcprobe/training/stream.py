@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.errors import InputError
-from bcprobe.training.batch import Batch, PackedSequence, frame_buffer
+from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.shards import DataConfig, make_batches
 from bcprobe.training.worker import Request, Shard, receive_shard, serve
 
@@ -141,7 +141,7 @@ class Stream(Iterator[tuple[Batch, Position]]):
         """Make a shard's batches from number ``first`` on; false if told to stop."""
         lengths = [len(recording) for recording in made.recordings]
         batches = make_batches(self.data, shard, lengths, self.rows, self.row_length)
-        sequence = PackedSequence(made.recordings, made.targets, made.packed)
+        sequence = PackedRecordings(made.recordings, made.targets, made.packed)
         for number in range(first, len(batches)):
             free = self._empty_buffer()
             if free is None:

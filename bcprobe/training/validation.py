@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bcprobe.episodes.sequences import overlapping_rows, predict
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
 from bcprobe.tasks.base import State
-from bcprobe.training.batch import Batch, PackedSequence, frame_buffer
+from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import EpisodeKey, Recording, record
 from bcprobe.training.step import products_in
@@ -102,14 +103,13 @@ class Validation:
 
     def __init__(self, experiment: Experiment) -> None:
         self.watched = validation_set(experiment)
-        self.sequence = PackedSequence([made.recording for made in self.watched])
+        self.sequence = PackedRecordings([made.recording for made in self.watched])
         self.index, self.valid = overlapping_rows(
             len(self.sequence.clicks), experiment.row_length, experiment.model.context - 1
         )
         self.rows = experiment.rows
         self.buffer = frame_buffer(experiment.rows, experiment.row_length)
 
-    @torch.inference_mode()
     def measure(
         self, model: ClickTransformer, precision: torch.dtype = torch.float32
     ) -> dict[str, float]:
@@ -122,12 +122,16 @@ class Validation:
             batch, index = self._batch(start)
             on_device = batch.to(model.device)
             with products_in(precision, model.device):
-                answer = model(on_device.frames, on_device.previous, on_device.segments)
-                found = -answer.click_log_prob(on_device.targets)
-                chosen = answer.argmax()
+                found = predict(
+                    model,
+                    on_device.frames,
+                    on_device.previous,
+                    on_device.targets,
+                    on_device.segments,
+                )
             valid = batch.valid.numpy()
-            clicks[index[valid]] = chosen.cpu().numpy()[valid]
-            nll[index[valid]] = found.float().cpu().numpy()[valid]
+            clicks[index[valid]] = found.clicks[valid]
+            nll[index[valid]] = found.nll[valid]
         model.train(was_training)
         return self._summary(clicks, nll)
 
@@ -170,20 +174,6 @@ class Validation:
             if sequence.actions[place] != _PLACE:
                 met[place] = hit == watched.answer(frame, _click(sequence.clicks[place]))[0]
         return met, changes
-
-
-def overlapping_rows(
-    total: int, row_length: int, overlap: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows over ``total`` frames and which frames they score, each once.
-
-    Both [row, row_length]. A row repeats the last ``overlap`` frames of the row before it,
-    unscored; the last row is filled up with the last frame, unscored.
-    """
-    starts = np.arange(0, max(1, total - overlap), row_length - overlap)
-    index = starts[:, None] + np.arange(row_length)
-    valid = (index < total) & ((np.arange(row_length) >= overlap) | (starts[:, None] == 0))
-    return np.minimum(index, total - 1), valid
 
 
 def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from bcprobe.activations import extract as gathering
 from bcprobe.activations.cache import LABELS, MANIFEST, PIXELS, entry_folder, load_or_make
 from bcprobe.activations.dataset import (
     Activations,
@@ -22,15 +21,15 @@ from bcprobe.activations.dataset import (
 from bcprobe.activations.extract import collect, patches
 from bcprobe.activations.gather import activations, gather_sources
 from bcprobe.activations.sites import residual_sites, site_names
+from bcprobe.episodes import sequences
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
-from bcprobe.episodes.tensors import as_tensors
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import TRAINING_LAYOUTS, button_rect
 from bcprobe.model.checkpoint import load_checkpoint, save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
 from bcprobe.tasks import get_task
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 
@@ -49,13 +48,13 @@ def test_every_site_is_a_hook_of_one_vector_per_token(small_model: ClickTransfor
 def test_activations_are_those_of_run_with_cache(
     small_model: ClickTransformer, episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "FRAMES", 20)  # two episodes packed first, one after
+    monkeypatch.setattr(sequences, "FRAMES", 20)  # two episodes packed first, one after
     sites = [*residual_sites(small_model.config), "blocks.1.attn.hook_z"]
     found = collect(small_model, episodes, sites)
     start = 0
     for episode in episodes:
         with torch.inference_mode():
-            _, cache = small_model.run_with_cache(*as_tensors(episode), names_filter=sites)
+            _, cache = small_model.run_with_cache(*episode.as_tensors(), names_filter=sites)
         rows = slice(start, start + len(episode))
         for site in sites:
             expected = cache[site][0, small_model.cls_positions(len(episode))].flatten(1)
@@ -110,7 +109,7 @@ def test_the_placed_token_is_the_patch_under_the_last_placement(
 ) -> None:
     (episode,) = [generate(TASK, split_seed("test", 1))]
     found = collect(small_model, [episode], ["blocks.1.hook_resid_post"], ("cls", "placed"))
-    _, cache = small_model.run_with_cache(*as_tensors(episode))
+    _, cache = small_model.run_with_cache(*episode.as_tensors())
     residual = cache["blocks.1.hook_resid_post"].unflatten(1, (len(episode), -1))[0]
     width, height = small_model.config.patch
     last = None
@@ -134,7 +133,7 @@ def test_what_the_model_says_stands_beside(
 ) -> None:
     found = collect(small_model, episodes[:1])
     with torch.inference_mode():
-        clicks = small_model(*as_tensors(episodes[0]))
+        clicks = small_model(*episodes[0].as_tensors())
     undo = button_rect("original", get_task(TASK).buttons, "Undo")
     heat = clicks.heat_map().detach()[0, :, undo.y : undo.y + undo.height]
     heat = heat[..., undo.x : undo.x + undo.width]

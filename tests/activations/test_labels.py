@@ -4,9 +4,10 @@ import pytest
 
 from bcprobe.activations.labels import LATENTS, get_latent, label_table, rows_asked, targets
 from bcprobe.episodes.clickers import ScriptClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.rng import split_seed
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 TASK = "colored_dot_tracking"
 

@@ -11,11 +11,10 @@ import torch
 from transformer_lens import ActivationCache
 
 from bcprobe.activations import lens
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frames, generate
-from bcprobe.episodes.tensors import as_tensors
 from bcprobe.errors import InputError
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 STEP = 9
@@ -53,7 +52,7 @@ def decision(episode: Episode, model: ClickTransformer) -> lens.Decision:
 @pytest.fixture(scope="module")
 def whole(episode: Episode, model: ClickTransformer) -> tuple[Any, ActivationCache]:
     """The answers to the whole episode, and every activation."""
-    return model.run_with_cache(*as_tensors(episode))
+    return model.run_with_cache(*episode.as_tensors())
 
 
 def test_the_last_lens_is_the_answer_of_the_whole_pass(
@@ -139,7 +138,7 @@ def test_taking_a_head_away_takes_its_part_away(
     held = (f"blocks.{last}.hook_mlp_out", "ln_final.hook_scale")
     hold = [(name, lambda x, hook: whole[1][hook.name]) for name in held]
     cuts = [(f"blocks.{last}.attn.hook_z", cut), *hold]
-    after = model.run_with_hooks(*as_tensors(episode), fwd_hooks=cuts)
+    after = model.run_with_hooks(*episode.as_tensors(), fwd_hooks=cuts)
     part = decision.attribution.heads[last, 1]
     assert np.abs(part).max() > 1e-3
     change = centred_cells(whole[0], model) - centred_cells(after, model)

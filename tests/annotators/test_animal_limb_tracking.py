@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
-from bcprobe.types import Episode
 
 NAME = "animal_limb_tracking"
 

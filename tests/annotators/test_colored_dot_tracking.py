@@ -13,11 +13,12 @@ from bcprobe.annotators.colored_dot_tracking import MISTAKE_RANGE, TILE, mistake
 from bcprobe.annotators.persona import Persona, draw_persona
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import AnnotatorClicker, RandomClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.episodes.simulator import rollout
 from bcprobe.rng import generator
 from bcprobe.tasks.colored_dot_tracking import TOLERANCE
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 NAME = "colored_dot_tracking"
 

@@ -13,6 +13,7 @@ from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import Persona, draw_persona
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import AnnotatorClicker, RandomClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frame_hash, generate, open_world
 from bcprobe.episodes.simulator import rollout
 from bcprobe.episodes.store import read_episodes, write_episodes
@@ -20,7 +21,7 @@ from bcprobe.evaluation.behaviour import behaviour_total
 from bcprobe.evaluation.metrics import mistakes
 from bcprobe.rng import generator
 from bcprobe.tasks import TASKS, TRAINING_TASKS
-from bcprobe.types import MISTAKE_KINDS, PHASES, Episode
+from bcprobe.types import MISTAKE_KINDS, PHASES
 
 EPISODES = 24
 every_task = pytest.mark.parametrize("name", TASKS)

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from bcprobe.episodes import player
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.player import write_gif, write_html
 from bcprobe.episodes.record import frames, generate
 from bcprobe.errors import InputError
 from bcprobe.rng import split_seed
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.store import (
     EPISODES_FILE,
     STEPS_FILE,
@@ -19,7 +20,7 @@ from bcprobe.episodes.store import (
     write_episodes,
 )
 from bcprobe.errors import InputError
-from bcprobe.types import Click, Episode, Latents, Outcome, Step
+from bcprobe.types import Click, Latents, Outcome
 
 
 def make_step(x: int, action: str = "place", **latents: float) -> Step:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from bcprobe.episodes.clickers import ScriptClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import open_world, work
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 TASK = "colored_dot_tracking"
 #: A button by name, or an offset (dx, dy) px from the dot of a slice: (slice, dx, dy).

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.evaluation.behaviour import HUMANS, behaviour_dict, behaviour_table
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 

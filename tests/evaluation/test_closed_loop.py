@@ -11,6 +11,7 @@ import torch
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
 from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, open_world, work
 from bcprobe.episodes.simulator import rollout
@@ -18,7 +19,7 @@ from bcprobe.evaluation.closed_loop import loop_rows
 from bcprobe.evaluation.metrics import score_table
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator, split_seed
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 TASK = "colored_dot_tracking"
 SEEDS = [split_seed("test", i) for i in range(12)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.evaluation import metrics
 from bcprobe.evaluation.metrics import (
     Mistake,
@@ -20,7 +21,6 @@ from bcprobe.evaluation.metrics import (
     step_table,
 )
 from bcprobe.results import Score
-from bcprobe.types import Episode
 
 Make = Callable[..., Episode]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import pytest
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.evaluation.metrics import score_table
 from bcprobe.evaluation.mistakes import count_table, mistake_rows, verdicts
-from bcprobe.types import ALL, Episode
+from bcprobe.types import ALL
 
 Make = Callable[..., Episode]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frames, generate
 from bcprobe.evaluation import teacher_forced
 from bcprobe.evaluation.metrics import score_table
@@ -24,7 +25,7 @@ from bcprobe.evaluation.teacher_forced import (
 )
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
-from bcprobe.types import Click, Episode
+from bcprobe.types import Click
 
 TASK = "colored_dot_tracking"
 Make = Callable[..., Episode]

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from bcprobe.activations.lens import Attribution, Decision
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.figures import lens
 from bcprobe.rng import split_seed
 from bcprobe.tables.lens import corrections, decision_table
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 LAYERS, HEADS, AGO, ROWS, COLUMNS = 2, 3, 2, 4, 6

@@ -20,7 +20,7 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
-from bcprobe.training.batch import DeviceSums, PackedSequence, dense, frame_buffer
+from bcprobe.training.batch import DeviceSums, PackedRecordings, dense, frame_buffer
 from bcprobe.training.loop import train
 from bcprobe.training.recoveries import relabelled, visited_recordings
 from bcprobe.training.shards import DataConfig, TargetDistributions, make_shard, shard_keys
@@ -98,7 +98,7 @@ def test_what_is_learned_is_the_annotators_distribution_summed_over_cells(task: 
     made = next(make_shard(DataConfig(tasks=(task,), episodes=1, soft=True), 0))
     assert made.targets is not None
     index = np.arange(min(40, len(made)))[None]
-    batch = PackedSequence([made], make_targets([made], cell=(40, 30))).fill(
+    batch = PackedRecordings([made], make_targets([made], cell=(40, 30))).fill(
         index, frame_buffer(*index.shape)
     )
     heat = torch.from_numpy(np.stack([heat_map(made.targets, int(t)) for t in index[0]]))[None]
@@ -119,7 +119,7 @@ def test_a_device_lays_out_the_same_distributions() -> None:
 def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
     plain = next(make_shard(DataConfig(difficulty="easy", episodes=1), 0))
     recordings = [plain, relabelled(generate(TASK, 5, difficulty="easy"))]
-    sequence = PackedSequence(recordings, make_targets(recordings))
+    sequence = PackedRecordings(recordings, make_targets(recordings))
     index = np.array([[0, 1, len(plain), len(plain) + 1]])
     batch = sequence.fill(index, frame_buffer(1, 4))
     x, y = plain.clicks[1]
@@ -129,7 +129,9 @@ def test_a_tape_of_both_kinds_has_a_distribution_for_every_frame() -> None:
         assert found[0, 1, y, x] == 1
         assert found[0, 2].max() < 1
     assert (
-        PackedSequence([plain], make_targets([plain])).fill(index[:, :2], frame_buffer(1, 2)).across
+        PackedRecordings([plain], make_targets([plain]))
+        .fill(index[:, :2], frame_buffer(1, 2))
+        .across
         is None
     )
 
@@ -139,7 +141,7 @@ def test_weights_on_actions_weigh_the_parts_of_a_distribution() -> None:
     heavy = replace(tiny(), action_weights=(("done", 5.0),)).weights
     index = np.arange(len(made))[None]
     plain, weighed = (
-        PackedSequence([made], make_targets([made], w)).fill(index, frame_buffer(*index.shape))
+        PackedRecordings([made], make_targets([made], w)).fill(index, frame_buffer(*index.shape))
         for w in (None, heavy)
     )
     assert plain.across is not None

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import frames, generate
-from bcprobe.training.batch import Batch, PackedSequence, frame_buffer
+from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.shards import DataConfig, make_shard, pack_displays, shard_keys
 from bcprobe.training.stream import Position, Stream, StreamError
 from bcprobe.training.targets import make_targets
@@ -162,7 +162,7 @@ def test_closing_leaves_no_process_behind() -> None:
 
 def test_torch_fills_a_batch_with_the_frames_of_numpy() -> None:
     data = replace(DATA, layouts=("original", "retro", "split"), episodes=6, personas=2)
-    sequence = PackedSequence(list(make_shard(data, 0)))
+    sequence = PackedRecordings(list(make_shard(data, 0)))
     index = np.random.default_rng(0).integers(sequence.starts[-1], size=(2, 30))
     ours, theirs = frame_buffer(2, 30), frame_buffer(2, 30)
     sequence.compose(index, ours)
@@ -182,8 +182,8 @@ def test_groups_packed_by_the_worker_are_those_packed_here() -> None:
     assert not any(made.displays for made in found.recordings)
     index = np.arange(40).reshape(2, 20)
     here, there = frame_buffer(2, 20), frame_buffer(2, 20)
-    PackedSequence(recordings).compose(index, here)
-    PackedSequence(found.recordings, packed=found.packed).compose_by_torch(index, there)
+    PackedRecordings(recordings).compose(index, here)
+    PackedRecordings(found.recordings, packed=found.packed).compose_by_torch(index, there)
     assert torch.equal(here, there)
 
 

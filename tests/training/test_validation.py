@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bcprobe.episodes.sequences import overlapping_rows
 from bcprobe.experiments import tiny
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.training.validation import Validation, overlapping_rows
+from bcprobe.training.validation import Validation
 from bcprobe.types import ACTIONS
 
 
