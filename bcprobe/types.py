@@ -14,11 +14,7 @@ Glossary (stated here once, true everywhere):
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-<<<<<<< HEAD
-from typing import Any, ClassVar, NamedTuple
-=======
 from typing import NamedTuple
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 
 SCREEN_WIDTH = 480
 SCREEN_HEIGHT = 360
@@ -82,64 +78,3 @@ class Outcome:
     success: bool
     done: bool
     counts: dict[str, float] = field(default_factory=dict)
-<<<<<<< HEAD
-
-
-@dataclass(frozen=True)
-class Step:
-    """One click with what it hit and the latents of the state before it.
-
-    ``widget`` is the button's name, ``canvas`` for the canvas, or empty. ``valid`` says
-    that the click changed the state. ``undo_next`` says that this click is an Undo. ``time_ms``
-    is when a person made it, in ms since the opening screen by a monotonic clock; None where
-    no person was at work.
-    """
-
-    click: Click
-    widget: str
-    action: str
-    valid: bool
-    phase: str
-    latents: Latents
-    time_ms: float | None = None
-
-    @property
-    def undo_next(self) -> bool:
-        """Whether this click presses Undo."""
-        return self.action == "undo"
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A world worked click by click: seeds and clicks, never pixels.
-
-    ``origin`` names who clicked (``annotator``, ``model``, ``random``, ``person``...).
-    ``frame_hash`` is the SHA-256 over all frames shown, in order, as uint8 RGB. ``recording``
-    tells how a person's clicks were recorded (``viewport``, ``device``, ``name`` if one was
-    given), and is empty for all others.
-    """
-
-    task: str
-    layout: str
-    difficulty: str
-    world_seed: int
-    annotator_seed: int
-    persona: dict[str, float]
-    origin: str
-    steps: tuple[Step, ...]
-    outcome: Outcome
-    frame_hash: str
-    generator_version: int = GENERATOR_VERSION
-    recording: dict[str, Any] = field(default_factory=dict)
-
-    #: HTML that shows an episode; `bcprobe.episodes`, which can draw screens, sets it.
-    to_html: ClassVar[Callable[[Episode], str] | None] = None
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def _repr_html_(self) -> str | None:
-        """What Jupyter shows; None, which makes it show the text, before `to_html` is set."""
-        return None if Episode.to_html is None else Episode.to_html(self)
-=======
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from bcprobe.types import GENERATOR_VERSION, Click, Latents, Outcome
 
@@ -16,7 +16,9 @@ class Step:
     """One click with what it hit and the latents of the state before it.
 
     ``widget`` is the button's name, ``canvas`` for the canvas, or empty. ``valid`` says
-    that the click changed the state. ``undo_next`` says that this click is an Undo.
+    that the click changed the state. ``undo_next`` says that this click is an Undo. ``time_ms``
+    is when a person made it, in ms since the opening screen by a monotonic clock; None where
+    no person was at work.
     """
 
     click: Click
@@ -25,6 +27,7 @@ class Step:
     valid: bool
     phase: str
     latents: Latents
+    time_ms: float | None = None
 
     @property
     def undo_next(self) -> bool:
@@ -37,7 +40,9 @@ class Episode:
     """A world worked click by click: seeds and clicks, never pixels.
 
     ``origin`` names who clicked (``annotator``, ``model``, ``random``, ``person``...).
-    ``frame_hash`` is the SHA-256 over all frames shown, in order, as uint8 RGB.
+    ``frame_hash`` is the SHA-256 over all frames shown, in order, as uint8 RGB. ``recording``
+    tells how a person's clicks were recorded (``viewport``, ``device``, ``name`` if one was
+    given), and is empty for all others.
     """
 
     task: str
@@ -51,6 +56,7 @@ class Episode:
     outcome: Outcome
     frame_hash: str
     generator_version: int = GENERATOR_VERSION
+    recording: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -17,23 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-<<<<<<< HEAD
-=======
-from bcprobe.episodes.episode import Episode
-from bcprobe.episodes.record import frames, generate
-from bcprobe.episodes.twins import placements, twin
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect
 from bcprobe.interventions.pairs import Pair
 from bcprobe.interventions.targets import Targets, around
 from bcprobe.model.attention import Attention, KeyValues, Norm, rotary_table
 from bcprobe.model.transformer import ClickTransformer
-<<<<<<< HEAD
-=======
-from bcprobe.rng import generator
-from bcprobe.tasks import get_task
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 
 #: Numbers of one layer's keys that a batch of edits may hold; more leave the processor's cache.
 ROOM = 2**21

@@ -170,44 +170,60 @@ class _Windows(torch.autograd.Function):
 
 
 class KeyValues:
-    """Keys and values of one layer's last frames: a ring of ``context`` frames.
+    """Keys and values of one layer's last frames: a ring of ``context - 1`` frames.
 
-    ``k`` and ``v`` are [batch, head, frame * token, d_head]. A new frame is written over the oldest
-    one: what has been attended to is never copied, and attention asks for no order.
+    ``k`` and ``v`` are [batch, frame, token, head, d_head], oldest first.
     """
 
     def __init__(self) -> None:
         self.k: Tensor | None = None
         self.v: Tensor | None = None
-        self.frames = 0
 
     def extend(self, k: Tensor, v: Tensor, context: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [batch, head, frame * token, d_head] of the window with a new frame.
+        """Keys and values of the window with the new frame; the oldest frame drops out."""
+        if self.k is not None and self.v is not None:
+            k, v = torch.cat([self.k, k], dim=1), torch.cat([self.v, v], dim=1)
+        start = max(0, k.shape[1] - (context - 1))
+        self.k, self.v = k[:, start:], v[:, start:]
+        return k, v
 
-        ``k`` and ``v`` are the frame's, [batch, 1, token, head, d_head].
-        """
-        k, v = (part[:, 0].transpose(1, 2) for part in (k, v))  # (batch, head, token, d_head)
-        tokens = k.shape[2]
-        if self.k is None or self.v is None:
-            shape = (*k.shape[:2], context * tokens, k.shape[3])
-            self.k, self.v = k.new_empty(shape), v.new_empty(shape)
-        start = self.frames % context * tokens
-        self.k[:, :, start : start + tokens] = k
-        self.v[:, :, start : start + tokens] = v
-        self.frames += 1
-        held = min(self.frames, context) * tokens
-        return self.k[:, :, :held], self.v[:, :, :held]
-
-    def in_order(self, x: Tensor, context: int) -> Tensor:
-        """What `extend` gave, [batch, head, frame * token, d_head], with the oldest frame first."""
-        if self.frames <= context:
-            return x
-        return x.roll(-(self.frames % context) * (x.shape[2] // context), 2)
+    def ordered(self, x: Tensor) -> Tensor:
+        """What `extend` gave with the oldest frame first, as it is."""
+        return x
 
     def select(self, rows: Tensor) -> None:
         """Keep some rows of the batch."""
         if self.k is not None and self.v is not None:
             self.k, self.v = self.k[rows], self.v[rows]
+
+
+class Ring(KeyValues):
+    """The same in room for ``context`` frames: a new frame is written over the oldest one.
+
+    What has been attended to is not copied again, which was a quarter of a step's time
+    (``benchmarks/small.md``), and attention asks for no order. ``k`` and ``v`` are
+    [batch, head, frame, token, d_head].
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = 0
+
+    def extend(self, k: Tensor, v: Tensor, context: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the window with the new frame, in no order of its frames."""
+        k, v = (part.permute(0, 3, 1, 2, 4) for part in (k, v))  # (batch, head, 1, token, d_head)
+        if self.k is None or self.v is None:
+            shape = (*k.shape[:2], context, *k.shape[3:])
+            self.k, self.v = k.new_empty(shape), v.new_empty(shape)
+        place = self.frames % context
+        self.k[:, :, place : place + 1], self.v[:, :, place : place + 1] = k, v
+        self.frames += 1
+        held = min(self.frames, context)
+        return self.k[:, :, :held].permute(0, 2, 3, 1, 4), self.v[:, :, :held].permute(0, 2, 3, 1, 4)
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """What `extend` gave with the oldest frame first."""
+        return x.roll(-(self.frames % x.shape[1]), 1)
 
 
 def is_hooked(*points: HookPoint) -> bool:
@@ -290,24 +306,14 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor], ring: KeyValues) -> Tensor:
         """Attend from one new frame [batch, token, d_model] to the ring and itself."""
-<<<<<<< HEAD
         q, k, v = self._project(x, norm, table)
         k, v = ring.extend(k, v, self.config.context)
         if is_hooked(self.hook_attn_scores, self.hook_pattern):
+            k, v = ring.ordered(k), ring.ordered(v)
             segments = torch.zeros(k.shape[:2], dtype=torch.long, device=x.device)
             return self._write(self._whole(q, k, v, segments))
         q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-        return self._write(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
-=======
-        q, k, v = self._project(x, table)
-        q, (k, v) = q[:, 0].transpose(1, 2), ring.extend(k, v, self.config.context)
-        if self._explicit():
-            k, v = (ring.in_order(part, self.config.context) for part in (k, v))
-            z = self._by_pattern(q, k, v, None)
-        else:
-            z = mix(q, k, v).transpose(1, 2)
-        return self.out(self.hook_z(z).flatten(-2))
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
+        return self._write(mix(q, k, v).transpose(1, 2))
 
     def _project(
         self, x: Tensor, norm: Norm, table: tuple[Tensor, Tensor]
@@ -340,7 +346,6 @@ class Attention(nn.Module):
 
     def _whole(self, q: Tensor, k: Tensor, v: Tensor, segments: Tensor) -> Tensor:
         """Attend through the explicit pattern [batch, head, query, key]."""
-<<<<<<< HEAD
         q, k, v = (part.flatten(1, 2) for part in (q, k, v))
         scores = self.hook_attn_scores(attention_scores(q, k, segments, self.config))
         return (self.hook_pattern(scores.softmax(-1)) @ v.transpose(1, 2)).transpose(1, 2)
@@ -396,19 +401,3 @@ class Attention(nn.Module):
     def _of_qkv(self, parameter: Tensor, part: int) -> Tensor:
         """One of queries, keys and values: [head, d_head, ...]."""
         return parameter.unflatten(0, (3, self.config.n_heads, -1))[part]
-=======
-        tokens, frames = q.shape[2], q.shape[1]
-        allowed = frame_mask(segments, self.config.context)[:, -frames:]
-        allowed = allowed.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2)[:, None]
-        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-        return self._by_pattern(q, k, v, allowed)
-
-    def _by_pattern(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
-        """Values [batch, query, head, d_head] of queries and keys [batch, head, token, d_head]."""
-        scores = q @ k.mT / math.sqrt(self.config.d_head)
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        scores = self.hook_attn_scores(scores)
-        pattern = self.hook_pattern(scores.softmax(-1))
-        return (pattern @ v).transpose(1, 2)
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformer_lens.hook_points import HookPoint
 
-from bcprobe.model.attention import Attention, Band, KeyValues, Norm, is_hooked, rotary_table
+from bcprobe.model.attention import Attention, Band, Ring, Norm, is_hooked, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
 from bcprobe.model.heads import Clicks, make_head
@@ -78,7 +78,7 @@ class RingCache:
     """Keys and values of the frames seen last, for stepping through live episodes."""
 
     def __init__(self, n_layers: int) -> None:
-        self.layers = [KeyValues() for _ in range(n_layers)]
+        self.layers = [Ring() for _ in range(n_layers)]
         self.frames = 0
 
     def select(self, rows: Tensor) -> None:

@@ -12,7 +12,6 @@ import torch
 from bcprobe.activations.dataset import Activations
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, work
-from bcprobe.episodes.tensors import as_tensors
 from bcprobe.interventions import steering
 from bcprobe.interventions.cls_edits import (
     Bench,
@@ -167,7 +166,7 @@ def _undos(episode: Episode) -> bool:
 def test_frames_and_clicks_of_twins_line_up(twins: list[Twin]) -> None:
     pair = twins[0]
     episode = generate(TASK, pair.world_seed)
-    _, previous = as_tensors(episode)
+    _, previous = episode.as_tensors()
     wanted = pair.clicks[-1].tolist()
     at = [t for t, click in enumerate(previous[0].tolist()) if click == wanted]
     shown = list(frames(episode))

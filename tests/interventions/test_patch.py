@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< HEAD
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect
 from bcprobe.interventions.maps import (
@@ -21,32 +20,12 @@ from bcprobe.interventions.maps import (
     reaches,
     sites_of,
     token_groups,
-=======
-from bcprobe.activations.dataset import Activations
-from bcprobe.episodes.episode import Episode
-from bcprobe.episodes.model_policy import ModelPolicy
-from bcprobe.episodes.record import frames, generate, work
-from bcprobe.interventions import steering
-from bcprobe.interventions.patch import (
-    Bench,
-    Steered,
-    Twin,
-    ablate,
-    add,
-    make_twins,
-    map_shift,
-    random_directions,
-    swap,
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 )
 from bcprobe.interventions.pairs import Pair, twins
 from bcprobe.interventions.patch import SWAP, Add, Bench, Edit, Erase, Place, SwapAlong
 from bcprobe.interventions.targets import Targets
 from bcprobe.model.transformer import ClickTransformer
-<<<<<<< HEAD
 from bcprobe.tasks import TRAINING_TASKS
-=======
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
 
 CLOSE = {"atol": 2e-5, "rtol": 0}
 
@@ -218,7 +197,6 @@ def test_a_map_is_0_to_1_with_intervals(model: ClickTransformer, dots: list[Pair
     assert set(table["lag"]) == {0}
 
 
-<<<<<<< HEAD
 def test_bad_input_is_refused_in_one_line(
     model: ClickTransformer, dots: list[Pair], make_model: Callable[..., ClickTransformer]
 ) -> None:
@@ -240,43 +218,3 @@ def test_bad_input_is_refused_in_one_line(
     with pytest.raises(InputError, match="no pair to patch"):
         patch(model, [])
     assert "registers" in token_groups(model.config, dots[0])
-=======
-@pytest.mark.usefixtures("fewer")
-def test_several_tasks_are_moved_along_the_direction_of_the_others(checkpoint: Path) -> None:
-    tasks = (TASK, "neuron_tracking")
-    found = steering.intervene(
-        checkpoint, tasks, "undo_next", sites=[SITE], pairs=2, episodes=6, loops=1, progress=False
-    )
-    table = found.table()
-    assert set(table["task"]) == {*tasks, "all"}
-    keys = ["start", "operation", "direction", "alpha"]
-    undo = table[table["metric"] == "p_undo"].set_index("task")
-    assert set(undo["direction"]) == {"", "probe", "others", "random", "all"}
-    both = undo.loc[list(tasks)].groupby(keys)["estimate"].mean()
-    together = undo.loc["all"].set_index(keys)["estimate"]
-    assert np.allclose(together, both.loc[together.index])
-    assert (undo.loc["all", "n"] == found.pairs).all()
-
-
-def test_mistakes_and_recoveries_are_counted_from_states() -> None:
-    episode = next(e for e in map(partial(generate, TASK), range(9)) if _undos(e))
-    mistakes = steering._mistaken(episode)
-    recovered = steering._recovered(episode)
-    assert 0 < sum(mistakes) < len(mistakes)
-    assert len(recovered) == sum(mistakes)
-    assert all(recovered)
-
-
-def _undos(episode: Episode) -> bool:
-    return any(step.undo_next for step in episode.steps)
-
-
-def test_frames_and_clicks_of_twins_line_up(twins: list[Twin]) -> None:
-    pair = twins[0]
-    episode = generate(TASK, pair.world_seed)
-    _, previous = episode.as_tensors()
-    wanted = pair.clicks[-1].tolist()
-    at = [t for t, click in enumerate(previous[0].tolist()) if click == wanted]
-    shown = list(frames(episode))
-    assert any(np.array_equal(shown[t], pair.before[-1]) for t in at)
->>>>>>> 41e2796 (Episode has its own file, prints as one line and shows itself; one packing of episodes and one teacher-forced pass (episodes/sequences.py))
