@@ -219,7 +219,9 @@ class Ring(KeyValues):
         self.k[:, :, place : place + 1], self.v[:, :, place : place + 1] = k, v
         self.frames += 1
         held = min(self.frames, context)
-        return self.k[:, :, :held].permute(0, 2, 3, 1, 4), self.v[:, :, :held].permute(0, 2, 3, 1, 4)
+        return self.k[:, :, :held].permute(0, 2, 3, 1, 4), self.v[:, :, :held].permute(
+            0, 2, 3, 1, 4
+        )
 
     def ordered(self, x: Tensor) -> Tensor:
         """What `extend` gave with the oldest frame first."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformer_lens.hook_points import HookPoint
 
-from bcprobe.model.attention import Attention, Band, Ring, Norm, is_hooked, rotary_table
+from bcprobe.model.attention import Attention, Band, Norm, Ring, is_hooked, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
 from bcprobe.model.heads import Clicks, make_head

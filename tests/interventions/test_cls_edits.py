@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bcprobe.activations.dataset import Activations
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, work
 from bcprobe.interventions import steering
@@ -25,7 +26,6 @@ from bcprobe.interventions.cls_edits import (
     swap,
 )
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.types import Episode
 
 TASK = "colored_dot_tracking"
 SITE = "blocks.1.hook_resid_post"
