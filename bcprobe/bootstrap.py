@@ -45,18 +45,85 @@ def ratio(above: Floats, below: Floats) -> Floats:
         return np.where(below > 0, above / below, np.nan)
 
 
-def interval(estimate: float, values: ArrayLike, n: int) -> Score:
+def interval(estimate: float, values: ArrayLike, n: int, units: int | None = None) -> Score:
     """``estimate`` with the 2.5 % and 97.5 % quantiles of the resampled ``values``.
 
     Values that are not finite are left out; with none left, or an estimate that is nan, the
-    interval is nan.
+    interval is nan. With ``units``, how many independent ones stand behind a share (0-1), resamples
+    that are all equal give the `exact` interval instead of one without width.
     """
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     if math.isnan(estimate) or len(known) == 0:
         return Score(estimate, math.nan, math.nan, n)
+    if units is not None and 0 <= estimate <= 1 and np.ptp(known) == 0 and len(known) > 1:
+        return Score(estimate, *exact(estimate * units, units), n)
     lower, upper = np.quantile(known, [0.025, 0.975])
     return Score(estimate, float(lower), float(upper), n)
+
+
+def exact(successes: float, units: int) -> tuple[float, float]:
+    """95 % interval (Clopper and Pearson 1934) of a share of ``units`` independent units.
+
+    ``successes`` may be a fraction, where units count in part. With no unit it is nan.
+    """
+    from scipy.stats import beta
+
+    if units == 0:
+        return math.nan, math.nan
+    failures = units - successes
+    lower = 0.0 if successes <= 0 else float(beta.ppf(0.025, successes, failures + 1))
+    upper = 1.0 if failures <= 0 else float(beta.ppf(0.975, successes + 1, failures))
+    return lower, upper
+
+
+def spread_interval(
+    estimate: float,
+    values: ArrayLike,
+    n: int,
+    *,
+    critical: float = Z_95,
+    units: int | None = None,
+    share: bool = False,
+) -> Score:
+    """``estimate`` with ``critical`` standard deviations of ``values`` to both sides.
+
+    For resamples whose level is biased, as that of refits is (each sees 63 % of the units): only
+    their spread is used. A ``share`` (0-1, such as an AUC) is spread on the logit scale, so that
+    the interval stays inside; where all values are equal it is `exact` over ``units``.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if math.isnan(estimate) or len(known) < 2:
+        return Score(estimate, math.nan, math.nan, n)
+    if share and units is not None and (np.ptp(known) == 0 or estimate in (0.0, 1.0)):
+        return Score(estimate, *exact(estimate * units, units), n)
+    if not share:
+        half = critical * float(known.std(ddof=1))
+        return Score(estimate, estimate - half, estimate + half, n)
+    edge = 1e-4
+    middle, logits = (
+        np.log(np.clip(x, edge, 1 - edge) / (1 - np.clip(x, edge, 1 - edge)))
+        for x in (estimate, known)
+    )
+    half = critical * float(logits.std(ddof=1))
+    lower, upper = (1 / (1 + np.exp(-(middle + side * half))) for side in (-1, 1))
+    return Score(estimate, min(float(lower), estimate), max(float(upper), estimate), n)
+
+
+def max_t(estimates: Floats, values: Floats) -> float:
+    """Critical value of simultaneous 95 % intervals of several statistics [k].
+
+    ``values`` [resample, k] are paired resamples (Westfall and Young 1993): the 95 % quantile of
+    the largest deviation in standard deviations; never below that of one statistic.
+    """
+    known = values[np.isfinite(values).all(axis=1)]
+    spread = known.std(axis=0, ddof=1) if len(known) > 2 else np.zeros(len(estimates))
+    moving = spread > 0
+    if not moving.any():
+        return Z_95
+    off = np.abs(known[:, moving] - known[:, moving].mean(axis=0)) / spread[moving]
+    return max(Z_95, float(np.quantile(off.max(axis=1), 0.95)))
 
 
 def score_of(values: Floats, n: int) -> Score:
@@ -103,7 +170,8 @@ def mean_score(values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPL
         return Score(float(values.mean()), math.nan, math.nan, len(values))
     draws = paired_draws(len(sums), resamples)
     means = (draws @ sums) / (draws @ np.bincount(code).astype(float))
-    return interval(float(values.mean()), means, len(values))
+    shares = len(sums) if np.isin(values, (0.0, 1.0)).all() else None
+    return interval(float(values.mean()), means, len(values), shares)
 
 
 def wilson(successes: int, n: int) -> Score:

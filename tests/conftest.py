@@ -117,6 +117,11 @@ def labels_of(episodes: int, rng: np.random.Generator, length: int = LENGTH) -> 
                 "just_placed": placed,
                 "previous_right": placed and standing == 0,
                 "previous_mistaken": mistaken,
+                "errable": (placed and t % 2 == 0) or mistaken,
+                "click_x": 10 * (t % 7),
+                "click_y": 10 * (t % 5),
+                "placed_x": 10 * (t // 3 % 12),
+                "placed_y": 40,
             }
             rows.append(row)
     from bcprobe.activations.labels import COLUMNS

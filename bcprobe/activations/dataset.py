@@ -34,7 +34,7 @@ from bcprobe.rng import split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import ALL, GENERATOR_VERSION
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: Test worlds that belong to one seed.
 WORLDS_PER_SEED = 10_000
 #: Largest number that float16 holds.

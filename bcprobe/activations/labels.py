@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bcprobe.annotators import ANNOTATORS
 from bcprobe.bootstrap import Ints
 from bcprobe.episodes.episode import Episode
+from bcprobe.episodes.record import OWN_DATA
+from bcprobe.episodes.twins import placements
 from bcprobe.errors import InputError, check_name
 from bcprobe.types import PLACING, Click
 
@@ -42,7 +45,7 @@ class Latent:
 LATENTS = {
     latent.name: latent
     for latent in (
-        Latent("mistake", "binary", ("matched", "all")),
+        Latent("mistake", "binary", ("matched", "errable", "all")),
         Latent("phase", "classes"),
         Latent("position", "number"),
         Latent("progress", "number"),
@@ -65,7 +68,9 @@ def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
     ``just_placed``: the click before was a placement, or named a class (`PLACING`).
     ``previous_right``: it was, and no mistake stands now. ``previous_mistaken``: it was, and it
     brought the first mistake. ``click_x``, ``click_y``: the click about to be made, in px;
-    ``placed_x``, ``placed_y``: the last that placed or classified (`NONE_PLACED`).
+    ``placed_x``, ``placed_y``: the last that placed or classified (`NONE_PLACED`). ``errable``: the
+    click before put something down where an annotator could have erred, and nothing was wrong
+    before it. ``layout``, ``difficulty``, ``annotator_seed`` and ``origin`` are the episode's.
     """
     rows = [row for number, episode in enumerate(episodes) for row in _rows(number, episode)]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -75,12 +80,13 @@ COLUMNS = (
     "task", "episode", "world_seed", "step", "action", "widget", "valid", "phase", "position",
     "position_fraction", "progress", "mistake", "mistake_kind", "undo_next", "previous_action",
     "just_placed", "previous_right", "previous_mistaken", "click_x", "click_y", "placed_x",
-    "placed_y",
+    "placed_y", "errable", "layout", "difficulty", "annotator_seed", "origin",
 )  # fmt: skip
 
 
 def _rows(number: int, episode: Episode) -> Iterable[tuple[object, ...]]:
     before, last = None, Click(NONE_PLACED, NONE_PLACED)
+    could = _errable(episode)
     for t, step in enumerate(episode.steps):
         now = step.latents
         placed = before is not None and before.action in PLACING and before.valid
@@ -93,8 +99,17 @@ def _rows(number: int, episode: Episode) -> Iterable[tuple[object, ...]]:
             now.position, now.position_fraction, now.progress, now.mistake, now.mistake_kind,
             step.undo_next, NO_ACTION if before is None else before.action, placed,
             placed and not now.mistake, placed and now.mistake and clean, *step.click, *last,
+            t - 1 in could, episode.layout, episode.difficulty, episode.annotator_seed,
+            episode.origin,
         )  # fmt: skip
         before = step
+
+
+def _errable(episode: Episode) -> set[int]:
+    """Steps at which an annotator could err; in worlds of one's own data, every placement."""
+    if episode.difficulty == OWN_DATA or episode.task not in ANNOTATORS:
+        return {t for t, step in enumerate(episode.steps) if step.action in PLACING and step.valid}
+    return set(placements(episode))
 
 
 def rows_asked(labels: pd.DataFrame, latent: Latent, negatives: str = "all") -> NDArray[np.bool_]:
@@ -102,13 +117,17 @@ def rows_asked(labels: pd.DataFrame, latent: Latent, negatives: str = "all") -> 
 
     ``all``: every step (for ``mistake_kind``, every step with a mistake). ``matched``, for
     ``mistake``: steps just after a placement that brought a mistake, against steps just
-    after a right placement with no mistake standing. Raises `InputError` for others.
+    after a right placement with no mistake standing. ``errable``: of those, only steps after a
+    placement at which an annotator could have erred. Raises `InputError` for others.
     """
     if negatives not in latent.negatives:
         known = ", ".join(latent.negatives)
         raise InputError(f"latent '{latent.name}' has no negatives '{negatives}'; it has: {known}")
     if negatives == "matched":
         return (labels["previous_mistaken"] | labels["previous_right"]).to_numpy(bool)
+    if negatives == "errable":
+        just = labels["previous_mistaken"] | labels["previous_right"]
+        return (just & labels["errable"]).to_numpy(bool)
     if latent.name == "mistake_kind":
         return labels["mistake"].to_numpy(bool)
     return np.ones(len(labels), dtype=bool)

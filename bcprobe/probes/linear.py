@@ -189,7 +189,15 @@ def score(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0
     count = len(np.unique(predictions.groups))
     estimate = float(metric(np.ones((1, count)))[0])
     values = metric(paired_draws(count, resamples, seed))
-    return ProbeScore(interval(estimate, values, len(predictions.truth)), values, predictions)
+    units = independent(predictions) if predictions.kind == "binary" else None
+    found = interval(estimate, values, len(predictions.truth), units)
+    return ProbeScore(found, values, predictions)
+
+
+def independent(predictions: Predictions) -> int:
+    """Independent comparisons behind an AUC: worlds with positives or with negatives, the fewer."""
+    truth = predictions.truth.astype(bool)
+    return min(len(np.unique(predictions.groups[truth == side])) for side in (True, False))
 
 
 def mean_of(scores: Sequence[ProbeScore]) -> ProbeScore:

@@ -41,7 +41,7 @@ def test_table_and_json_hold_the_same_numbers(result: ProbeResult) -> None:
     table, plain = result.table(), json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert tuple(table.columns) == COLUMNS
     assert set(plain["controls"]) >= set(CONTROLS)
-    assert set(plain["evaluated"]) == {"matched", "all"}
+    assert set(plain["evaluated"]) == {"matched", "errable", "all"}
     stored = pd.DataFrame(plain["scores"])
     assert stored["estimate"].tolist() == table["estimate"].tolist()
     probes = result.table(kind="probe", negatives="matched")
