@@ -298,14 +298,14 @@ class Patching:
                 below = np.broadcast_to(
                     whole[:, side, later, None], change[:, side, :, later].shape
                 )
-                scores = _ratios(change[:, side, :, later], below, draws)
+                scores = ratios(change[:, side, :, later], below, draws)
                 rows += _rows(names, scores, len(self.pairs), metric="effect", **shown)
                 for number, metric in enumerate(self.names, start=1):
                     values = self.edited[:, side, :, later, number]
-                    scores = _ratios(values, np.ones_like(values), draws)
+                    scores = ratios(values, np.ones_like(values), draws)
                     rows += _rows(names, scores, len(self.pairs), metric=metric, **shown)
                     values = self.plain[:, side, None, later, number]
-                    scores = _ratios(values, np.ones_like(values), draws)
+                    scores = ratios(values, np.ones_like(values), draws)
                     rows += _rows([plain_names], scores, len(self.pairs), metric=metric, **shown)
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         return table[table["estimate"].notna()].reset_index(drop=True)
@@ -323,7 +323,7 @@ class Patching:
         return {"task": self.task, "pairs": len(self.pairs), "scores": rows}
 
 
-def _ratios(
+def ratios(
     above: NDArray[np.float64], below: NDArray[np.float64], draws: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Ratio of sums over pairs [pair, cell], and its bootstrap interval: [cell, 3]."""
