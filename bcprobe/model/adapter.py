@@ -56,7 +56,7 @@ class TokenAdapter:
         """The same for inputs that are tensors already."""
         if (inputs.segments < 0).any():
             raise InputError("the episodes differ in length; choose as many frames of each")
-        first, (frames, previous, _) = len(self._rows), self.model.as_tensors(inputs)
+        first, (frames, previous, _) = len(self._rows), self.model.prepare(inputs)
         for screens, clicks in zip(frames, previous, strict=True):
             pixels = screens.dtype == torch.uint8
             self._rows.append((self.model.encoder.see(screens) if pixels else screens, clicks))

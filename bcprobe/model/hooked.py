@@ -202,7 +202,7 @@ class HookedModel(HookedRootModule):  # type: ignore[misc]
         """
         return make_inputs(watched, self.device, which)
 
-    def as_tensors(
+    def prepare(
         self, frames: Any, previous: Any = None, segments: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Frames, previous clicks and segments of all that `forward` takes, checked."""
@@ -324,7 +324,7 @@ class HookedModel(HookedRootModule):  # type: ignore[misc]
             raise InputError("incl_bwd needs metric=, a function of the clicks that gives a number")
         if incl_bwd and not torch.is_grad_enabled():
             raise InputError("incl_bwd needs gradients; leave torch.no_grad or inference_mode")
-        given = self.as_tensors(*inputs)
+        given = self.prepare(*inputs)
         if remove_batch_dim and len(given[0]) > 1:
             raise InputError(f"remove_batch_dim needs a batch of one; this has {len(given[0])}")
         options = {"device": device, "remove_batch_dim": remove_batch_dim, "pos_slice": pos_slice}

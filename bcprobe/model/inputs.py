@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.errors import InputError
@@ -21,8 +19,8 @@ PADDING = -1
 class Watched(Protocol):
     """Anything that knows what its model sees, such as an episode."""
 
-    def as_inputs(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Screens uint8 [frame, 360, 480, 3] and the clicks that led to them, int64 [frame, 2].
+    def as_tensors(self) -> tuple[Tensor, Tensor]:
+        """Screens uint8 [1, frame, 3, 360, 480] and the clicks before them, int64 [1, frame, 2].
 
         Clicks are in px, (-1, -1) for none.
         """
@@ -52,7 +50,8 @@ def make_inputs(
 
     Raises `InputError` for anything else, and where no frame is left.
     """
-    several = [watched] if isinstance(watched, Watched) else list(watched)
+    alone = isinstance(watched, Watched) or not isinstance(watched, Iterable)
+    several: list[Any] = [watched] if alone else list(watched)
     if not several:
         raise InputError("the model was given no episode")
     for one in several:
@@ -60,20 +59,18 @@ def make_inputs(
             raise InputError(
                 f"a model takes episodes or tensors (frames, previous), not '{type(one).__name__}'"
             )
-    seen = [tuple(part[which] for part in one.as_inputs()) for one in several]
+    seen = [tuple(part[0, which] for part in one.as_tensors()) for one in several]
     lengths = [len(screens) for screens, _ in seen]
     if not min(lengths):
         raise InputError(f"no frame is left of an episode; it was cut to {which}")
     shape = len(seen), max(lengths)
-    frames = np.zeros((*shape, SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
-    previous = np.full((*shape, 2), -1, dtype=np.int64)
-    segments = np.full(shape, PADDING, dtype=np.int64)
+    frames = torch.zeros(*shape, SCREEN_HEIGHT, SCREEN_WIDTH, 3, dtype=torch.uint8)
+    frames = frames.permute(0, 1, 4, 2, 3)  # channels last in memory
+    previous = torch.full((*shape, 2), -1)
+    segments = torch.full(shape, PADDING)
     for row, ((screens, clicks), length) in enumerate(zip(seen, lengths, strict=True)):
         frames[row, :length], previous[row, :length], segments[row, :length] = screens, clicks, 0
-    pixels = torch.from_numpy(frames).to(device).permute(0, 1, 4, 2, 3)
-    return Inputs(
-        pixels, torch.from_numpy(previous).to(device), torch.from_numpy(segments).to(device)
-    )
+    return Inputs(frames.to(device), previous.to(device), segments.to(device))
 
 
 def check_inputs(

@@ -130,7 +130,7 @@ class ClickTransformer(HookedModel):
         int64 [batch, frame] keeps several episodes in one row apart (default: one episode a row).
         Raises `InputError` for other shapes and types.
         """
-        frames, previous, segments = self.as_tensors(frames, previous, segments)
+        frames, previous, segments = self.prepare(frames, previous, segments)
         x, cells = self._embed(frames, previous)
         table = rotary_table(torch.arange(frames.shape[1], device=x.device), self.config.d_head)
         window = Band(segments, self.config.context, self.config.tokens_per_frame)
@@ -169,7 +169,7 @@ class ClickTransformer(HookedModel):
         ``previous`` int64 [batch, 2]. Equal to the full pass over the whole episode; the cache
         moves on. Raises `InputError` for other shapes and types.
         """
-        frames, previous, _ = self.as_tensors(frames[:, None], previous[:, None])
+        frames, previous, _ = self.prepare(frames[:, None], previous[:, None])
         x, cells = self._embed(frames, previous)
         table = rotary_table(torch.tensor([cache.frames], device=x.device), self.config.d_head)
         for block, ring in zip(self.blocks, cache.layers, strict=True):
