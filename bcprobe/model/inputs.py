@@ -50,8 +50,8 @@ def make_inputs(
 
     Raises `InputError` for anything else, and where no frame is left.
     """
-    alone = isinstance(watched, Watched) or not isinstance(watched, Iterable)
-    several: list[Any] = [watched] if alone else list(watched)
+    single = isinstance(watched, Watched) or not isinstance(watched, Iterable)
+    several: list[Any] = [watched] if single else [*watched]  # type: ignore[misc]
     if not several:
         raise InputError("the model was given no episode")
     for one in several:
