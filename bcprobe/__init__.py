@@ -1,3 +1,53 @@
-"""bcprobe: worlds, annotators, transformers that predict clicks, and probes of what they know."""
+"""bcprobe: worlds, annotators, transformers that predict clicks, and probes of what they know.
+
+``import bcprobe as bp``; every name of `__all__` is looked up when it is first used.
+
+Models: `load`, `checkpoints`, `train`, `evaluate`. Worlds and episodes: `tasks`, `episode`,
+`episodes`, `twins`, `counterfactual`, `rollout`. Inside: `activations`, `probe`, `patch`,
+`explore`. Many runs and pictures: `study`, `figure`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bcprobe.lazy import resolve
+
+if TYPE_CHECKING:
+    from bcprobe.activations.gather import activations as activations
+    from bcprobe.explore import explore as explore
+    from bcprobe.model.checkpoint import load_checkpoint as load  # noqa: F401
+    from bcprobe.model.registry import checkpoints as checkpoints
+    from bcprobe.tasks import tasks as tasks
 
 __version__ = "0.1.0"
+
+#: Public names and where they stand. Rooms of the same name are called: see `bcprobe.lazy`.
+_NAMES = {
+    "InputError": "bcprobe.errors:InputError",
+    "activations": "bcprobe.activations.gather:activations",
+    "checkpoints": "bcprobe.model.registry:checkpoints",
+    "explore": "bcprobe.explore:explore",
+    "load": "bcprobe.model.checkpoint:load_checkpoint",
+    "tasks": "bcprobe.tasks:tasks",
+}
+#: Names that a submodule has too: the module itself is what the name stands for, and is called.
+_ROOMS = {name: f"bcprobe.{name}" for name in ("activations", "explore", "tasks")}
+
+__all__ = ["__version__", *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        __import__(_ROOMS[name])
+        return sys.modules[_ROOMS[name]]
+    if name not in _NAMES:
+        raise AttributeError(f"module 'bcprobe' has no attribute '{name}'")
+    found = resolve(_NAMES[name])
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

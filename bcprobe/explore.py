@@ -20,6 +20,7 @@ from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError
 from bcprobe.figures import moment
 from bcprobe.figures.lens import ATTENTION
+from bcprobe.lazy import make_callable
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import Card, read_card
 from bcprobe.probes.result import ProbeResult
@@ -189,3 +190,6 @@ def _widgets(explorer: Explorer) -> Any:
         control.observe(draw, names="value")
     rows = [ipywidgets.HBox([step, layer]), ipywidgets.HBox([head, back])]
     return ipywidgets.VBox([*rows, image])
+
+
+make_callable(__name__, "bcprobe.explore:explore")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bcprobe.errors import InputError
 
 #: Parameters of glibc's mallopt (malloc.h): freed memory returned, blocks mapped apart.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -11,10 +16,42 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
 
 
+#: Files that a Linux machine with a GPU has; where none is there torch need not be asked.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+
+
 def cores() -> int:
     """Processors this process may use."""
     known = getattr(os, "sched_getaffinity", None)
     return len(known(0)) if known else os.cpu_count() or 1
+
+
+def pick_device(name: str = "auto") -> str:
+    """Name of the device to compute on: itself, or for ``auto`` a GPU if there is one.
+
+    A process of `torchrun` takes its own GPU. Torch is loaded only where there may be one.
+    Raises `InputError` for a device that is not there.
+    """
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return "cpu"
+    import torch
+
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    if name == "auto":
+        name = "cuda" if there["cuda"]() else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in (*there, "cpu", "meta"):
+        raise InputError(f"unknown device '{name}'; use auto, cpu, cuda or mps")
+    if kind in there and not there[kind]():
+        raise InputError(f"no device '{name}' here; use cpu")
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name
+
+
+def _may_have_gpu() -> bool:
+    return not sys.platform.startswith("linux") or any(Path(file).exists() for file in _GPU_FILES)
 
 
 def keep_freed_memory() -> None:

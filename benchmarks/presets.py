@@ -28,10 +28,9 @@ from report import add_outputs, give
 from training import device_name, finish
 
 from bcprobe.experiments import nine_nano
-from bcprobe.machine import keep_freed_memory
+from bcprobe.machine import keep_freed_memory, pick_device
 from bcprobe.model.config import PRESETS, get_preset
 from bcprobe.training.flops import peak_flops, step_flops
-from bcprobe.training.loop import pick_device
 from bcprobe.training.run import MemoryFullError, Run
 from bcprobe.training.step import pick_precision
 from bcprobe.training.stream import Position, Stream

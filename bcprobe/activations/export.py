@@ -24,6 +24,7 @@ from bcprobe.activations.dataset import Activations, Source
 from bcprobe.activations.gather import JOB, job_worlds, work
 from bcprobe.errors import InputError, check_name
 from bcprobe.files import atomic_file
+from bcprobe.machine import pick_device
 from bcprobe.parallel import in_processes
 from bcprobe.progress import Progress
 from bcprobe.results import write_table
@@ -57,7 +58,7 @@ def export(
     format: str = "parquet",
     *,
     force: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -70,6 +71,7 @@ def export(
     folder = Path(folder)
     about = {"sources": [source.as_dict() for source in sources]}
     resume = _claim(folder, about, format, force=force, resume=True)
+    device = pick_device(device)
     jobs = [(s, part.tolist(), device) for s in sources for part in job_worlds(s)]
     todo = [n for n in range(len(jobs)) if not (resume and _is_whole(folder, n, format))]
     done = in_processes(work, [jobs[n] for n in todo], workers if device == "cpu" else 1)

@@ -19,6 +19,7 @@ from bcprobe.activations.cache import load_or_make
 from bcprobe.activations.dataset import Activations, Pool, Source, combine, make_pool
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.store import episodes_hash
+from bcprobe.machine import pick_device
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, trained_tasks
 from bcprobe.parallel import in_processes
 from bcprobe.progress import Progress
@@ -44,7 +45,7 @@ def activations(
     layout: str = "original",
     difficulty: str = "default",
     untrained: int = 1,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = None,
     progress: bool = True,
 ) -> Activations:
@@ -55,7 +56,8 @@ def activations(
     the checkpoint was trained on; ``episodes`` of each. ``tokens``: ``cls``, ``placed`` (the patch
     under the last placement), ``previous``; ``sites``: hook names, by default the residual stream
     before the first block and after each. ``untrained`` models of the same shape are looked at
-    beside it. ``device`` other than ``cpu`` works in this process, there.
+    beside it. ``device``: ``auto`` is a GPU if there is one; other than on ``cpu`` the work is done
+    in this process.
 
     What was made is kept on disk (`bcprobe.activations.cache`), named by its content. Raises
     `InputError` for unknown names and counts out of range.
@@ -105,7 +107,7 @@ def _of_model(
 def gather_sources(
     sources: Sequence[Source],
     *,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = None,
     progress: bool = False,
 ) -> Iterator[Activations]:
@@ -115,6 +117,7 @@ def gather_sources(
     frames and shows them to the models, on one thread; elsewhere this process does. ``progress``
     draws a bar on standard error.
     """
+    device = pick_device(device)
     jobs = [(source, part.tolist(), device) for source in sources for part in job_worlds(source)]
     done = in_processes(work, jobs, workers if device == "cpu" else 1)
     with Progress(sum(source.episodes for source in sources), shown=progress) as bar:

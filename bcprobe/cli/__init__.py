@@ -34,6 +34,7 @@ for verb in (
     models.evaluate,
     analyse.probe,
     patching.patch,
+    analyse.activations,
     analyse.intervene,
     study,
     experiments,

@@ -11,6 +11,8 @@ from bcprobe.cli.console import number, print_json, print_table, progress
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
+    Device,
+    Force,
     Json,
     Layout,
     Out,
@@ -110,6 +112,48 @@ def _print_tasks(found: ProbeResult, title: str) -> None:
 def _short(site: str) -> str:
     """Site as a table shows it: ``0.resid_pre`` for ``blocks.0.hook_resid_pre``."""
     return site.replace("blocks.", "").replace("hook_", "")
+
+
+def activations(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the shards: new, or half done.")],
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskNames = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
+    ] = None,
+    token: Annotated[
+        list[str] | None, typer.Option(help="cls, placed, previous; default: cls and placed.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Test episodes of each task.")] = 40,
+    format: Annotated[str, typer.Option(help="parquet or safetensors.")] = "parquet",
+    layout: Layout = "original",
+    device: Device = "auto",
+    force: Force = False,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Write labelled activations as shards, for `datasets` or a trainer of one's own.
+
+    A few episodes are in memory at a time; the same command again goes on where it stopped.
+    """
+    from bcprobe.activations.dataset import make_pool
+    from bcprobe.activations.export import export
+
+    pool = make_pool(
+        checkpoint,
+        tasks_of(checkpoint, task),
+        at_least_one("--episodes", episodes),
+        sites=site or None,
+        tokens=token or ("cls", "placed"),
+        seed=seed,
+        layout=layout,
+        untrained=0,
+    )
+    made = export(pool.sources, out, format, force=force, device=device)
+    files = sorted(path.name for path in made.iterdir())
+    if json_:
+        return print_json({"out": str(made), "files": files})
+    typer.echo(f"wrote {made}: {len(files)} files, {pool.episodes} episodes")
 
 
 def intervene(

@@ -21,21 +21,14 @@ from bcprobe.cli.options import (
 from bcprobe.errors import InputError
 
 
-def tasks(json_: Json = False, seed: Seed = 0) -> None:
+def tasks(json_: Json = False) -> None:
     """List the tasks, their buttons and the layouts."""
     from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, LAYOUTS
-    from bcprobe.tasks import TASKS
+    from bcprobe.tasks import tasks as listed
 
+    table = listed()
     document: dict[str, Any] = {
-        "tasks": [
-            {
-                "name": task.name,
-                "title": task.title,
-                "buttons": [button.name for button in task.buttons],
-                "difficulties": list(task.settings),
-            }
-            for task in TASKS.values()
-        ],
+        "tasks": table.rename(columns={"task": "name"}).to_dict("records"),
         "layouts": [{"name": name, "held_out": name in HELD_OUT_LAYOUTS} for name in LAYOUTS],
     }
     if json_:

@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe patch --task cell_lineage_tracking --lags 2 --out patching",
         "bcprobe patch --component z --component pattern --tokens cls --json",
     ),
+    "activations": (
+        "bcprobe activations --out shards --task neuron_tracking --token placed",
+        "bcprobe activations --out shards --format safetensors",
+    ),
     "intervene": ("bcprobe intervene --latent mistake --out intervention",),
     "study": (
         "bcprobe study scaling --plan",

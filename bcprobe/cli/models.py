@@ -109,8 +109,8 @@ def evaluate(
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run
     from bcprobe.evaluation.summary import tables
+    from bcprobe.machine import pick_device
     from bcprobe.results import write_table
-    from bcprobe.training.loop import pick_device
 
     found = run(
         checkpoint,
@@ -120,7 +120,7 @@ def evaluate(
         seed,
         layout=layout,
         sections=section or list(SECTIONS),
-        device=str(pick_device(device)),
+        device=pick_device(device),
         workers=workers,
     )
     if out is not None:
@@ -137,21 +137,26 @@ def evaluate(
         print_table(columns, rows, title)
 
 
-def checkpoints(json_: Json = False, seed: Seed = 0) -> None:
-    """List the checkpoints that are there and their saved steps."""
-    from bcprobe.model.registry import list_checkpoints, list_steps, read_card
+def checkpoints(json_: Json = False) -> None:
+    """List the checkpoints: parameters, frames learned from, tasks, saved steps."""
+    from bcprobe.model.registry import checkpoint_folders
+    from bcprobe.model.registry import checkpoints as listed
 
-    found = [
-        {
-            "name": name,
-            "folder": str(folder),
-            "head": read_card(folder)["model"]["head"],
-            "frames": read_card(folder)["metadata"].get("frames"),
-            "steps": list_steps(folder),
-        }
-        for name, folder in list_checkpoints().items()
-    ]
+    table, folders = listed(), [str(folder) for folder in checkpoint_folders()]
     if json_:
-        return print_json({"checkpoints": found})
-    rows = [[c["name"], c["head"], c["frames"], " ".join(map(str, c["steps"]))] for c in found]
-    print_table(["checkpoint", "head", "frames", "saved steps (NAME@FRAMES)"], rows)
+        found = table.rename(columns={"checkpoint": "name"}).to_dict("records")
+        return print_json({"folders": folders, "checkpoints": found})
+    rows = [
+        [
+            f"{row.checkpoint} (default)" if row.default else row.checkpoint,
+            f"{row.parameters / 1e6:.1f} M",
+            "" if row.frames is None else f"{row.frames:,}",
+            len(row.tasks),
+            row.head,
+            ", ".join(map(str, row.steps)),
+        ]
+        for row in table.itertuples()
+    ]
+    columns = ["checkpoint", "parameters", "frames", "tasks", "head", "saved steps (NAME@FRAMES)"]
+    print_table(columns, rows)
+    typer.echo(f"looked in {', '.join(folders)}")

@@ -21,9 +21,11 @@ TaskNames = Annotated[
 ]
 Layout = Annotated[str, typer.Option(help="Screen layout; `bcprobe tasks --json` lists them.")]
 Difficulty = Annotated[str, typer.Option(help="easy, default or hard.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 CheckpointName = Annotated[
     str, typer.Option("--checkpoint", help="Checkpoint name, folder or hub id; NAME@FRAMES a step.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace what stands there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and cards.")]
 
 
@@ -39,12 +41,9 @@ def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK
 
     Raises `InputError` with the nearest name.
     """
-    from bcprobe.tasks import TRAINING_TASKS, get_task
+    from bcprobe.tasks import task_list
 
-    names: list[str] = []
-    for name in given or default:
-        names += TRAINING_TASKS if name == "all" else [get_task(name).name]
-    return list(dict.fromkeys(names))
+    return list(task_list(given or default))
 
 
 def tasks_of(checkpoint: str, given: list[str] | None) -> list[str]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
 
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What every verb looks at unless told otherwise.
 DEFAULT_CHECKPOINT = "nine-nano-longer"
@@ -140,3 +146,51 @@ def checkpoint_hash(folder: Path | str) -> str:
     card = read_card(folder)
     content = json.dumps([card["model"], card["weights"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def checkpoints() -> pd.DataFrame:
+    """The named checkpoints, a row each, the default first.
+
+    ``checkpoint``, ``parameters``, ``tasks`` (names), ``frames`` (learned from in all, those of the
+    checkpoints it started from included), ``head``, ``steps`` (frames at each saved step; load one
+    as ``NAME@FRAMES``), ``default`` and ``folder``.
+    """
+    import pandas as pd
+
+    rows = [_row(name, folder) for name, folder in list_checkpoints().items()]
+    table = pd.DataFrame(rows, columns=_ROW)
+    return table.sort_values("default", ascending=False, kind="stable", ignore_index=True)
+
+
+_ROW = ("checkpoint", "parameters", "tasks", "frames", "head", "steps", "default", "folder")
+
+
+def _row(name: str, folder: Path) -> tuple[Any, ...]:
+    card = read_card(folder)
+    tasks, frames = list(trained_tasks(folder)), total_frames(folder)
+    known = (name, parameters(folder), tasks, frames, card["model"]["head"], list_steps(folder))
+    return (*known, name == DEFAULT_CHECKPOINT, str(folder))
+
+
+def parameters(folder: Path | str) -> int:
+    """Number of weights of a checkpoint, from the heads of its files."""
+    total = 0
+    for name in read_card(folder)["weights"]:
+        with safe_open(Path(folder) / name, framework="numpy") as weights:
+            names = list(weights.keys())
+            total += sum(math.prod(weights.get_slice(key).get_shape()) for key in names)
+    return total
+
+
+def total_frames(folder: Path | str) -> int | None:
+    """Frames that a checkpoint has learned from, with those of what it started from, if known."""
+    metadata = read_card(folder).get("metadata", {})
+    frames, start = metadata.get("frames"), metadata.get("experiment", {}).get("start_from")
+    if not isinstance(frames, int):
+        return None
+    if "frames_before" in metadata:
+        return frames + int(metadata["frames_before"])
+    try:
+        return frames + ((start and total_frames(find_checkpoint(start))) or 0)
+    except InputError:
+        return frames

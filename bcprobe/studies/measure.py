@@ -18,6 +18,7 @@ from bcprobe.bootstrap import RESAMPLES, draw_counts, ratio, score_of, wilson, w
 from bcprobe.episodes.model_policy import ModelPolicy, StepModel
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
+from bcprobe.machine import pick_device
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.config import ClickTransformerConfig, config_from_dict
 from bcprobe.model.registry import find_checkpoint, read_card
@@ -25,7 +26,7 @@ from bcprobe.model.transformer import ClickTransformer
 from bcprobe.results import Score
 from bcprobe.rng import split_seed
 from bcprobe.training.config import Experiment
-from bcprobe.training.loop import pick_device, train
+from bcprobe.training.loop import train
 from bcprobe.training.saving import EXPERIMENT_FILE
 
 #: Most processes that make episodes for one GPU.
@@ -34,7 +35,7 @@ WORKERS = 8
 
 def trained(experiment: Experiment, folder: Path) -> Path:
     """Folder of the trained checkpoint; a run begun there goes on where it was left off."""
-    on_gpu = pick_device("auto").type == "cuda"
+    on_gpu = pick_device("auto").startswith("cuda")
     return train(
         experiment,
         folder,

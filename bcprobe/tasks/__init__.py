@@ -1,8 +1,12 @@
-"""The worlds: what is asked of an annotator."""
+"""The worlds: what is asked of an annotator. Called, ``bcprobe.tasks()``, it lists them."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bcprobe.errors import InputError, check_name
+from bcprobe.lazy import make_callable
 from bcprobe.tasks.animal_behavioral_tracking import AnimalBehavioralTracking
 from bcprobe.tasks.animal_limb_tracking import AnimalLimbTracking
 from bcprobe.tasks.base import Task
@@ -15,6 +19,11 @@ from bcprobe.tasks.road_network_construction import RoadNetworkConstruction
 from bcprobe.tasks.shape_matching import ShapeMatching
 from bcprobe.tasks.spectral_plume_finding import SpectralPlumeFinding
 from bcprobe.types import ALL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+make_callable(__name__, "bcprobe.tasks:tasks")
 
 #: Kept to test transfer.
 HELD_OUT_TASKS = ("shape_matching",)
@@ -54,3 +63,20 @@ def task_list(names: str | Iterable[str]) -> tuple[str, ...]:
     if not found:
         raise InputError(f"no task; name one, such as '{TRAINING_TASKS[0]}', or all")
     return tuple(dict.fromkeys(found))
+
+
+def tasks() -> pd.DataFrame:
+    """The tasks, a row each: ``task``, ``title``, ``buttons``, ``difficulties``, ``held_out``."""
+    import pandas as pd
+
+    rows = [
+        {
+            "task": task.name,
+            "title": task.title,
+            "buttons": [button.name for button in task.buttons],
+            "difficulties": list(task.settings),
+            "held_out": task.name in HELD_OUT_TASKS,
+        }
+        for task in TASKS.values()
+    ]
+    return pd.DataFrame(rows)

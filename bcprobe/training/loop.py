@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from bcprobe.errors import InputError
-from bcprobe.machine import keep_freed_memory
+from bcprobe.machine import keep_freed_memory, pick_device
 from bcprobe.progress import Progress
 from bcprobe.training.checkpointer import Checkpointer, write_checkpoint
 from bcprobe.training.config import Experiment
@@ -67,7 +66,7 @@ def train(
         experiment = replace(experiment, frames=frames)
     _check_counts(workers=workers, threads=threads, accumulation=accumulation)
     check_log(log)
-    on = pick_device(device)
+    on = torch.device(pick_device(device))
     processes = join_processes(on)
     check_parts(experiment.rows, processes.count, accumulation or 1)
     start = {} if resume else starting_weights(experiment)
@@ -169,26 +168,6 @@ def _learn(run: Run, stream: Stream, checkpointer: Checkpointer) -> None:
         checkpointer.save()
         raise failure or StreamError("a data worker of another process died")
     run.learn(batch, after, stream.waited - waited)
-
-
-def pick_device(name: str) -> torch.device:
-    """Device of that name; ``auto`` is the GPU if there is one, each process's own if launched.
-
-    Raises `InputError` for a device that is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"unknown device '{name}'; use auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"unknown device '{name}'; use auto, cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"no device '{name}' here; use cpu")
-    if name == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
 
 
 @contextmanager

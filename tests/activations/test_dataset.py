@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from bcprobe.activations.cache import LABELS, MANIFEST, PIXELS, entry_folder, load_or_make
 from bcprobe.activations.dataset import (
@@ -17,9 +19,11 @@ from bcprobe.activations.dataset import (
     as_stored,
     combine,
     make_source,
+    name_of,
 )
+from bcprobe.activations.export import export, read_shards
 from bcprobe.activations.extract import collect, patches
-from bcprobe.activations.gather import activations, gather_sources
+from bcprobe.activations.gather import activations, gather_sources, work
 from bcprobe.activations.sites import residual_sites, site_names
 from bcprobe.episodes import sequences
 from bcprobe.episodes.episode import Episode
@@ -326,3 +330,48 @@ def test_a_model_in_memory_is_gathered_as_its_checkpoint(
     moved = activations(model, **plain)
     assert not np.allclose(moved.at(found.sites[1]), found.at(found.sites[1]), atol=0.1)
     assert model.device.type == "cpu"
+
+
+def test_shards_are_read_by_datasets_and_an_export_goes_on(
+    source: Source, gathered: Activations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("bcprobe.parallel.cores", lambda: 1)
+    monkeypatch.setattr("bcprobe.activations.gather.JOB", 2)
+    out = export([source], tmp_path / "out", progress=False)
+    shards = sorted(out.glob("*.parquet"))
+    assert len(shards) == 3
+    table = datasets.Dataset.from_parquet([str(path) for path in shards], cache_dir=str(tmp_path))
+    assert len(table) == len(gathered)
+    site = gathered.sites[-1]
+    found = np.array(table[name_of(site, "placed")], dtype=np.float32)
+    assert np.allclose(found, gathered.at(site, "placed"), atol=2e-3)
+    assert table["mistake"][:] == gathered.labels["mistake"].tolist()
+    before = shards[0].read_bytes()
+    shards[1].unlink()
+    monkeypatch.setattr("bcprobe.activations.export.work", lambda job: work_once(job, calls))
+    calls: list[object] = []
+    export([source], out, progress=False)
+    assert len(calls) == 1
+    assert shards[0].read_bytes() == before
+    assert len(list(read_shards(out))) == 3
+
+
+def work_once(job: object, calls: list[object]) -> object:
+    calls.append(job)
+    return work(job)
+
+
+def test_what_is_not_an_exports_own_is_not_touched(gathered: Activations, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(InputError):
+            gathered.save(tmp_path, force=force)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    out = gathered.save(tmp_path / "out", "safetensors")
+    with pytest.raises(InputError, match="not empty"):
+        gathered.save(out)
+    gathered.save(out, "safetensors", force=True)
+    tensors = load_file(out / "shard-00000.safetensors")
+    assert np.array_equal(tensors[gathered.sites[0]], gathered.at(gathered.sites[0]))
+    assert len(pd.read_parquet(out / "labels-00000.parquet")) == len(gathered)

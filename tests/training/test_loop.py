@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from bcprobe.errors import InputError
+from bcprobe.machine import pick_device
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import list_steps, read_card
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
-from bcprobe.training.loop import pick_device, train
+from bcprobe.training.loop import train
 from bcprobe.training.run import DivergedError, MemoryFullError, Run
 from bcprobe.training.saving import SavedState, load_state
 from bcprobe.training.stream import Position, Stream, StreamError
