@@ -8,7 +8,7 @@ from bcprobe.errors import check_name
 from bcprobe.studies.study import Study
 
 #: Every study by name; its module has a `STUDY`.
-NAMES = ("scaling", "transfer", "layouts", "dagger")
+NAMES = ("scaling", "transfer", "layouts", "dagger", "recoveries")
 #: How much is spent: seconds; about an hour of two CPU cores; some minutes of a GPU.
 SIZES = ("tiny", "cpu", "gpu")
 

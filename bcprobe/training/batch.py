@@ -15,7 +15,8 @@ from bcprobe.episodes.sequences import PackedSequence
 from bcprobe.gui.compositor import compose
 from bcprobe.gui.compositor_torch import Painter, Screens
 from bcprobe.gui.packing import Packed
-from bcprobe.training.shards import Recording, pack_displays
+from bcprobe.training.recording import Recording
+from bcprobe.training.shards import pack_displays
 from bcprobe.training.targets import Sums, Targets
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 

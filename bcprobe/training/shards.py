@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators.clicks import Press, Target
-from bcprobe.annotators.policy import Choices
-from bcprobe.episodes.episode import Episode
-from bcprobe.episodes.record import MAX_STEPS, generate
-from bcprobe.episodes.simulator import Simulator
-from bcprobe.errors import InputError
-from bcprobe.gui.display import DisplayList
-from bcprobe.gui.layouts import Arrangement, arrange, get_layout
+from bcprobe.episodes.record import MAX_STEPS
+from bcprobe.errors import InputError, check_name
 from bcprobe.gui.packing import Packed, pack, shifted
 from bcprobe.rng import generator, split_seed
-from bcprobe.tasks import get_task
-from bcprobe.types import ACTIONS
+from bcprobe.training.recording import EpisodeKey, Recording, record
+from bcprobe.training.recoveries import DISTURBANCES, record_disturbed, visited_recordings
 
 #: World seeds a data seed has to itself, and the data seeds a split has room for.
 WORLDS_PER_SEED = 1 << 26
 DATA_SEEDS = 1 << 14
 #: Annotator seeds of a world's further personas lie this far apart, beyond all world seeds.
 PERSONA_STRIDE = 1 << 42
-NO_CLICK = (-1, -1)
 
 
 @dataclass(frozen=True)
@@ -55,10 +48,18 @@ class DataConfig:
     share: float = 0.5
     soft: bool = False
     easy: int = 0
+    disturbed: float = 0.0
+    disturbances: tuple[str, ...] = DISTURBANCES
 
     def __post_init__(self) -> None:
-        if min(self.worlds, self.easy) < 0 or not 0 <= self.share <= 1:
-            raise InputError("data config: worlds and easy must be 0 or more, share within 0-1")
+        if min(self.worlds, self.easy) < 0:
+            raise InputError("data config: worlds and easy must be 0 or more")
+        if not (0 <= self.share <= 1 and 0 <= self.disturbed <= 1):
+            raise InputError("data config: share and disturbed must be within 0-1")
+        for kind in self.disturbances:
+            check_name("disturbance", kind, DISTURBANCES)
+        if self.disturbed and not self.disturbances:
+            raise InputError("data config: episodes to be disturbed need a kind of disturbance")
         if not 0 <= self.seed < DATA_SEEDS:
             raise InputError(f"data seed {self.seed} is not within 0-{DATA_SEEDS - 1}")
         if min(self.episodes, self.personas, len(self.tasks), len(self.layouts)) < 1:
@@ -75,19 +76,8 @@ class DataConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain form, for JSON."""
-        return {**asdict(self), "tasks": list(self.tasks), "layouts": list(self.layouts)}
-
-
-@dataclass(frozen=True)
-class EpisodeKey:
-    """Which episode: everything `bcprobe.episodes.record.generate` needs."""
-
-    task: str
-    layout: str
-    difficulty: str
-    world_seed: int
-    annotator_seed: int
-    max_steps: int = MAX_STEPS
+        plain = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
 def shard_keys(data: DataConfig, shard: int) -> list[EpisodeKey]:
@@ -95,6 +85,7 @@ def shard_keys(data: DataConfig, shard: int) -> list[EpisodeKey]:
     rng = generator("layouts", data.seed, shard)
     layouts = rng.integers(len(data.layouts), size=data.episodes)
     worlds = data.episodes // data.personas
+    disturbed = generator("disturbed", data.seed, shard).random(data.episodes) < data.disturbed
     keys = []
     for place in range(data.episodes):
         world = shard * worlds + place // data.personas
@@ -109,124 +100,27 @@ def shard_keys(data: DataConfig, shard: int) -> list[EpisodeKey]:
                 world_seed=seed,
                 annotator_seed=seed + place % data.personas * PERSONA_STRIDE,
                 max_steps=data.max_steps,
+                disturbances=data.disturbances if disturbed[place] else (),
             )
         )
     return keys
 
 
-@dataclass(frozen=True, eq=False)
-class TargetDistributions:
-    """What an annotator may do at each frame: probabilities and targets, on one arrangement.
-
-    ``names`` are the buttons, ``actions`` the kind of each (index in `bcprobe.types.ACTIONS`).
-    """
-
-    options: tuple[Choices, ...]
-    arrangement: Arrangement
-    names: tuple[str, ...]
-    actions: tuple[int, ...]
-
-    def action(self, target: Target) -> int:
-        """Kind of a click on a target: index in `bcprobe.types.ACTIONS`."""
-        if isinstance(target, Press):
-            return self.actions[self.names.index(target.button)]
-        return ACTIONS.index("place")
-
-    def weight(self, frame: int, weights: NDArray[np.float64]) -> float:
-        """Expected weight of the click made, from weights of each action [action]."""
-        return sum(chance * weights[self.action(target)] for chance, target in self.options[frame])
-
-    def weighted(self, frame: int, weights: NDArray[np.float64]) -> list[tuple[float, Target]]:
-        """Options, their probabilities in proportion to the ``weights`` [action] of their kind."""
-        whole = self.weight(frame, weights)
-        return [
-            (p * weights[self.action(target)] / whole, target) for p, target in self.options[frame]
-        ]
-
-
-def distributions_of(options: Sequence[Choices], task: str, layout: str) -> TargetDistributions:
-    """The distributions of an annotator of a task in a layout, frame by frame."""
-    buttons = get_task(task).buttons
-    names = tuple(button.name for button in buttons)
-    actions = tuple(ACTIONS.index(button.action) for button in buttons)
-    return TargetDistributions(tuple(options), arrange(get_layout(layout), buttons), names, actions)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """An episode as the trainer needs it: what was shown and what was clicked.
-
-    ``images`` uint8 [image, 256, 256, 3]; one display list (none where the shard's are packed),
-    click (int64 [frame, 2], px) and action (int8 [frame], index in `bcprobe.types.ACTIONS`) per
-    frame. ``right`` bool [frame]: the click is a placement that stands unmistaken. ``targets`` is
-    what an annotator would have done at each frame, where that is to be learned and not the click.
-    """
-
-    images: NDArray[np.uint8]
-    displays: tuple[DisplayList, ...]
-    clicks: NDArray[np.int64]
-    actions: NDArray[np.int8]
-    right: NDArray[np.bool_]
-    targets: TargetDistributions | None = None
-
-    def __len__(self) -> int:
-        return len(self.clicks)
-
-    @property
-    def previous(self) -> NDArray[np.int64]:
-        """The click that led to each frame: int64 [frame, 2]; (-1, -1) for the first."""
-        return np.concatenate([[NO_CLICK], self.clicks[:-1]])
-
-
-def record(
-    key: EpisodeKey,
-    images: NDArray[np.uint8] | None = None,
-    also_watch: Callable[[Simulator], None] | None = None,
-    *,
-    soft: bool = False,
-) -> Recording:
-    """Generate an episode in one pass. ``images`` are the world's, if already drawn."""
-    displays: list[DisplayList] = []
-    options: list[Choices] = []
-    drawn = [] if images is None else [images]
-
-    def watch(simulator: Simulator) -> None:
-        if not drawn:
-            drawn.append(simulator.images)
-        displays.append(simulator.display())
-        if also_watch is not None:
-            also_watch(simulator)
-
-    episode = generate(
-        key.task,
-        key.world_seed,
-        layout=key.layout,
-        annotator_seed=key.annotator_seed,
-        difficulty=key.difficulty,
-        max_steps=key.max_steps,
-        watch=watch,
-        decided=options.append if soft else None,
-    )
-    distributions = distributions_of(options, key.task, key.layout) if soft else None
-    return Recording(drawn[0], tuple(displays), *_columns(episode), distributions)
-
-
-def _columns(
-    episode: Episode,
-) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.bool_]]:
-    clicks = np.array([step.click for step in episode.steps], dtype=np.int64).reshape(-1, 2)
-    actions = np.array([ACTIONS.index(step.action) for step in episode.steps], dtype=np.int8)
-    mistake = np.array([step.latents.mistake for step in episode.steps], dtype=bool)
-    after = np.append(mistake[1:], False)
-    return clicks, actions, (actions == ACTIONS.index("place")) & ~mistake & ~after
-
-
 def make_shard(data: DataConfig, shard: int) -> Iterator[Recording]:
-    """New recordings of a shard, one by one; the images of a world are drawn once."""
+    """Recordings of a shard, one by one: visited episodes, then new ones.
+
+    The images of a world are drawn once.
+    """
+    if data.visits:
+        first = shard * data.visits
+        yield from visited_recordings(data.visited, range(first, first + data.visits))
     last: tuple[int, NDArray[np.uint8] | None] = (-1, None)
     for key in shard_keys(data, shard)[data.visits :]:
         drawn = last[1] if last[0] == key.world_seed else None
-        made = record(key, drawn, soft=data.soft)
+        if key.disturbances:
+            made = record_disturbed(key, drawn)
+        else:
+            made = record(key, drawn, soft=data.soft)
         last = key.world_seed, made.images
         yield made
 

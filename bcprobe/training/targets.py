@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import add_sums
-from bcprobe.training.shards import Recording
+from bcprobe.training.recording import Recording
 from bcprobe.types import ACTIONS, SCREEN_HEIGHT, SCREEN_WIDTH
 
 Floats = NDArray[np.float32]

@@ -16,7 +16,7 @@ from bcprobe.rng import split_seed
 from bcprobe.tasks.base import State
 from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.config import Experiment
-from bcprobe.training.shards import EpisodeKey, Recording, record
+from bcprobe.training.recording import EpisodeKey, Recording, record
 from bcprobe.training.step import products_in
 from bcprobe.types import ACTIONS, PLACE_TOLERANCE, Click
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.gui.packing import Packed
-from bcprobe.training.recoveries import visited_recordings
-from bcprobe.training.shards import DataConfig, Recording, make_shard, pack_displays
+from bcprobe.training.recording import Recording
+from bcprobe.training.shards import DataConfig, make_shard, pack_displays
 from bcprobe.training.targets import Targets, make_targets
 
 
@@ -56,7 +56,7 @@ def serve(connection: Connection, data: DataConfig, request: Request) -> None:
 
 def _make(shard: int, data: DataConfig, request: Request) -> Shard | str:
     try:
-        recordings = [*visited_recordings(data, shard), *make_shard(data, shard)]
+        recordings = list(make_shard(data, shard))
         targets = make_targets(recordings, request.weights, request.cell)
         return Shard(recordings, targets, pack_displays(recordings) if request.packs else None)
     except Exception:

@@ -22,8 +22,9 @@ from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import DeviceSums, PackedRecordings, dense, frame_buffer
 from bcprobe.training.loop import train
+from bcprobe.training.recording import TargetDistributions
 from bcprobe.training.recoveries import relabelled, visited_recordings
-from bcprobe.training.shards import DataConfig, TargetDistributions, make_shard, shard_keys
+from bcprobe.training.shards import DataConfig, make_shard, shard_keys
 from bcprobe.training.targets import make_targets
 from bcprobe.types import ACTIONS
 

@@ -8,13 +8,13 @@ import pytest
 from bcprobe.episodes.record import display_lists, generate
 from bcprobe.errors import InputError
 from bcprobe.rng import SPLITS
+from bcprobe.training.recording import record
 from bcprobe.training.shards import (
     WORLDS_PER_SEED,
     DataConfig,
     cut_rows,
     make_batches,
     make_shard,
-    record,
     shard_keys,
 )
 
