@@ -1,7 +1,9 @@
 """What worker processes make: frames of display lists and targets a second, ready for a device.
 
 Shards of all nine tasks are taken as fast as they come, as the trainer takes them, and nothing is
-composed. The ratio is to the same shards made in one process without sending them.
+composed. The ratio is to the same shards made in one process without sending them. Recoveries are
+made in one process too, shard by shard in turns with plain ones: all episodes disturbed, and a
+quarter of them stored ones that a model worked.
 
     python benchmarks/stream.py --workers 1 2 --out benchmarks/stream.md
 """
@@ -10,13 +12,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from report import add_outputs, give
 
+from bcprobe.episodes.model_policy import ModelPolicy
+from bcprobe.episodes.record import work
+from bcprobe.episodes.store import write_episodes
 from bcprobe.experiments import nine_small
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.rng import split_seed
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import make_shard, pack_displays
 from bcprobe.training.stream import _Pool
@@ -25,6 +34,8 @@ from bcprobe.training.worker import Request, Shard
 
 #: Promised frames per second, by the number of cores.
 FLOORS = {16: 40_000, 2: 4_000}
+#: Stored episodes of each task.
+VISITED = 4
 
 
 def make(plan: Experiment, number: int) -> Shard:
@@ -46,6 +57,33 @@ def here(plan: Experiment, shards: int) -> float:
     return made / (time.process_time() - began)
 
 
+def recoveries(plan: Experiment, shards: int) -> dict[str, float]:
+    """Frames per second of this process's own time for each kind of shard."""
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = [split_seed("train", (1 << 30) + place) for place in range(VISITED)]
+        policy = ModelPolicy(load_checkpoint("nine-nano-longer"), 1.0)
+        known = {"origin": "model", "max_steps": 100}
+        tasks = plan.data.tasks
+        stored = [one for task in tasks for one in work(policy, task, seeds, **known)]
+        write_episodes(
+            [stored[i] for i in np.random.default_rng(0).permutation(len(stored))], folder
+        )
+        data = {
+            "plain": plan.data,
+            "disturbed": replace(plan.data, disturbed=1.0),
+            "visited": replace(plan.data, visited=folder, share=0.25),
+        }
+        frames, seconds = dict.fromkeys(data, 0), dict.fromkeys(data, 0.0)
+        for number in range(shards + 1):
+            for kind, config in data.items():
+                began = time.process_time()
+                made = frames_of(make(replace(plan, data=config), number))
+                if number:  # the first is not counted
+                    frames[kind] += made
+                    seconds[kind] += time.process_time() - began
+    return {kind: frames[kind] / seconds[kind] for kind in data}
+
+
 def by_workers(plan: Experiment, workers: int, shards: int) -> float:
     """Frames per second of so many workers, by the clock, after each one's first shard."""
     pool = _Pool(plan.data, workers, 0, Request(plan.weights, plan.model.cell, packs=True))
@@ -65,7 +103,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     plan = nine_small()
     alone = here(plan, options.shards)
     rates = {n: by_workers(plan, n, options.shards) for n in options.workers}
-    return {"alone": alone, "workers": rates, "shards": options.shards}
+    kinds = recoveries(plan, options.shards)
+    return {"alone": alone, "workers": rates, "shards": options.shards, "kinds": kinds}
 
 
 def as_markdown(found: dict[str, Any], command: str) -> str:
@@ -84,6 +123,9 @@ def as_markdown(found: dict[str, Any], command: str) -> str:
     ]
     for workers, rate in found["workers"].items():
         lines.append(f"| {workers} | {rate:,.0f} | {rate / found['alone']:.2f} |")
+    plain = found["kinds"]["plain"]
+    lines += ["", "| shards | frames/s of its own time | of plain |", "|---|---:|---:|"]
+    lines += [f"| {k} | {rate:,.0f} | {rate / plain:.2f} |" for k, rate in found["kinds"].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -21,18 +21,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.activations.dataset import collect
-from bcprobe.activations.labels import ask
+from bcprobe.activations.dataset import Activations, collect
+from bcprobe.activations.labels import Question, ask
 from bcprobe.bootstrap import ratio, score_of
 from bcprobe.episodes.embedding_cache import Sight
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.episodes.record import work as worked
 from bcprobe.episodes.store import EPISODES_FILE, read_episodes, write_episodes
+from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import step_table
 from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.linear import fit_probes, read
+from bcprobe.probes.linear import check_folds, fit_probes, read
 from bcprobe.probes.metrics import auc
 from bcprobe.rng import split_seed
 from bcprobe.studies.costs import RATES, learning, looking
@@ -304,33 +305,53 @@ def probe_rows(
     ``kind`` is ``annotator`` (annotators' episodes, read by probes that were not fitted on them;
     ``fold`` says which) or ``own`` (episodes ``own`` of the checkpoint, read by the probe of all
     annotators' episodes). Steps just after a placement: ``truth`` says that it was mistaken.
+    Episodes with too few mistaken ones give no rows.
     """
     seeds = unseen(parameters["probed"], PROBED)
     difficulty = parameters["difficulty"]
     episodes = [generate(task, seed, difficulty=difficulty) for task in tasks for seed in seeds]
     fitted, tested = collect(model, episodes), collect(model, own)
-    asked, other = (ask(found.labels, "mistake", "matched") for found in (fitted, tested))
-    everything = np.arange(len(asked.truth))
+    asked, other = _asked(fitted), _asked(tested)
+    if asked is None:
+        return pd.DataFrame(columns=["world", "task", "truth", "value", "fold", "kind", "site"])
     parts = []
     for site in fitted.values:
         features = asked.features(fitted.values[site])
         reading = read("binary", features, asked.truth, asked.groups)
-        (reader,) = fit_probes("binary", features, asked.truth, [everything])
-        values = reader(other.features(tested.values[site]))
-        told = (
-            ("annotator", episodes, asked, reading.scores, reading.folds),
-            ("own", own, other, values, np.zeros(len(values), dtype=np.int64)),
-        )
-        for kind, made, question, scores, folds in told:
-            columns = {
-                "world": question.groups,
-                "task": [made[number].task for number in question.groups],
-                "truth": question.truth.astype(bool),
-                "value": scores,
-                "fold": folds,
-            }
-            parts.append(pd.DataFrame(columns).assign(kind=kind, site=site))
+        rows = _decisions(asked, episodes, reading.scores, reading.folds)
+        parts.append(rows.assign(kind="annotator", site=site))
+        if other is not None:
+            (reader,) = fit_probes("binary", features, asked.truth, [np.arange(len(asked.truth))])
+            values = reader(other.features(tested.values[site]))
+            rows = _decisions(other, own, values, np.zeros(len(values), dtype=np.int64))
+            parts.append(rows.assign(kind="own", site=site))
     return pd.concat(parts, ignore_index=True)
+
+
+def _asked(found: Activations) -> Question | None:
+    """Steps just after a placement, right or mistaken; None where one of the two is too rare."""
+    try:
+        question = ask(found.labels, "mistake", "matched")
+        check_folds(question)
+    except InputError:
+        return None
+    return question
+
+
+def _decisions(
+    question: Question,
+    episodes: Sequence[Episode],
+    values: NDArray[np.floating[Any]],
+    folds: NDArray[np.int64],
+) -> pd.DataFrame:
+    columns = {
+        "world": question.groups,
+        "task": [episodes[number].task for number in question.groups],
+        "truth": question.truth.astype(bool),
+        "value": values,
+        "fold": folds,
+    }
+    return pd.DataFrame(columns)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

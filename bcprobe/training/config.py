@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.annotators import ANNOTATORS
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.layouts import LAYOUTS
 from bcprobe.model.config import ClickTransformerConfig
@@ -57,6 +58,11 @@ class Experiment:
         check_name("optimizer", self.optimizer, OPTIMIZERS)
         for task in self.data.tasks:
             check_name("difficulty", self.data.difficulty, get_task(task).settings)
+            if task not in ANNOTATORS:
+                raise InputError(
+                    f"task '{task}' has no annotator, so there is nothing to learn from and no "
+                    "answer where clicks are disturbed; add one to bcprobe/annotators"
+                )
         for layout in self.data.layouts:
             check_name("layout", layout, LAYOUTS)
         for action, weight in self.action_weights:

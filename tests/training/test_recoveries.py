@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bcprobe.annotators.clicks import mixture
+from bcprobe.annotators.clicks import Press, mixture
 from bcprobe.episodes.clickers import RandomClicker
-from bcprobe.episodes.record import generate, work
+from bcprobe.episodes.record import generate, open_world, work
+from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.episodes.store import write_episodes
 from bcprobe.errors import InputError
 from bcprobe.evaluation.teacher_forced import annotator_nll
@@ -22,11 +23,17 @@ from bcprobe.rng import generator
 from bcprobe.tasks import TASKS
 from bcprobe.training.batch import DeviceSums, PackedRecordings, dense, frame_buffer
 from bcprobe.training.loop import train
-from bcprobe.training.recording import TargetDistributions
-from bcprobe.training.recoveries import relabelled, visited_recordings
+from bcprobe.training.recording import EpisodeKey, TargetDistributions, record
+from bcprobe.training.recoveries import (
+    DISTURBANCES,
+    OFF,
+    DisturbedAnnotator,
+    record_disturbed,
+    relabelled,
+)
 from bcprobe.training.shards import DataConfig, make_shard, shard_keys
 from bcprobe.training.targets import make_targets
-from bcprobe.types import ACTIONS
+from bcprobe.types import ACTIONS, Click
 
 TASK = "colored_dot_tracking"
 
@@ -174,14 +181,15 @@ def test_visited_episodes_take_turns_beside_new_ones(tmp_path: Path) -> None:
     episodes = [generate(TASK, seed, difficulty="easy") for seed in range(3)]
     write_episodes(episodes, tmp_path)
     data = DataConfig(difficulty="easy", episodes=4, visited=str(tmp_path), share=0.5)
-    shards = [list(visited_recordings(data, number)) for number in range(2)]
-    assert [len(made) for shard in shards for made in shard] == [
+    shards = [list(make_shard(data, number)) for number in range(2)]
+    assert [len(made) for shard in shards for made in shard[:2]] == [
         len(episodes[i]) for i in (0, 1, 2, 0)
     ]
-    assert len(list(make_shard(data, 0))) == 2
+    new = list(make_shard(replace(data, visited=""), 0))
+    assert [len(made) for made in shards[0][2:]] == [len(made) for made in new[2:]]
     write_episodes([], tmp_path / "none")
     with pytest.raises(InputError, match="no episode"):
-        list(visited_recordings(replace(data, visited=str(tmp_path / "none")), 0))
+        list(make_shard(replace(data, visited=str(tmp_path / "none")), 0))
 
 
 def test_a_run_starts_from_a_checkpoint_and_learns_from_visited_states(
@@ -214,3 +222,147 @@ def test_a_run_saved_before_these_settings_goes_on(whole: Path, quick, tmp_path:
     del plain["data"]["share"]
     (old / "experiment.json").write_text(json.dumps(plain))
     assert train(quick, old, resume=True, threads=1, progress=False, device="cpu") == old
+
+
+def disturbed(task: str, seed: int, *kinds: str) -> tuple[DisturbedAnnotator, Simulator]:
+    """A world of that seed worked to the end."""
+    simulator = open_world(task, seed)
+    clicker = DisturbedAnnotator(seed, kinds or DISTURBANCES)
+    rollout(clicker, [simulator])
+    return clicker, simulator
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_annotators_recover_from_whatever_was_done_to_their_worlds(task: str) -> None:
+    made = [disturbed(task, seed) for seed in range(4)]
+    assert sum(any(clicker.disturbed) for clicker, _ in made) >= 2
+    for clicker, simulator in made:
+        outcome = simulator.task.score(simulator.world, simulator.state)
+        assert outcome.done
+        assert outcome.success
+        assert len(clicker.choices) == len(clicker.disturbed) == len(simulator.history)
+
+
+def test_disturbed_episodes_are_the_same_again_and_show_what_happened() -> None:
+    key = EpisodeKey(TASK, "original", "default", 5, 5, disturbances=DISTURBANCES)
+    first, again = record_disturbed(key), record_disturbed(key)
+    for name in ("images", "clicks", "actions", "right"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+    assert first.displays == again.displays
+    assert first.targets is not None
+    assert again.targets is not None
+    assert first.targets.options == again.targets.options
+    clicker, simulator = disturbed(TASK, 5)
+    assert first.clicks.tolist() == [list(step.click) for step in simulator.history]
+    assert list(first.targets.options) == clicker.choices
+    plain = record(replace(key, disturbances=()))
+    assert plain.clicks.tolist() != first.clicks.tolist()
+
+
+@pytest.mark.parametrize("task", ["colored_dot_tracking", "road_network_construction"])
+def test_after_a_misplaced_click_the_target_is_mostly_undo(task: str) -> None:
+    chances = []
+    for clicker, t in clicks_not_its_own(task, "place"):
+        before, *after = clicker.simulator.history[t : t + 2]
+        if after and after[0].latents.mistake and not before.latents.mistake:
+            choices = clicker.choices[t + 1]
+            chances.append(sum(p for p, target in choices if target == Press("Undo")))
+    assert len(chances) >= 3
+    assert min(chances) >= 0.6  # the rest checks first: a persona's delay
+
+
+def clicks_not_its_own(task: str, kind: str) -> list[tuple[DisturbedAnnotator, int]]:
+    """Disturbed annotators and the places in the history where the click was not their own."""
+    found = []
+    for seed in range(6):
+        clicker, _ = disturbed(task, seed, kind)
+        found += [(clicker, t) for t, other in enumerate(clicker.disturbed) if other]
+    assert len(found) >= 5
+    return found
+
+
+def test_wrong_buttons_are_enabled_ones_and_never_done() -> None:
+    for clicker, t in clicks_not_its_own(TASK, "button"):
+        assert clicker.simulator.history[t].widget in ("+z", "-z", "MIP", "Undo")
+
+
+def test_repeated_clicks_are_the_last_ones() -> None:
+    for clicker, t in clicks_not_its_own(TASK, "repeat"):
+        assert clicker.simulator.history[t].click == clicker.simulator.history[t - 1].click
+
+
+def test_misplaced_clicks_lie_off_by_graded_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    distances = []
+    misplaced = DisturbedAnnotator._misplaced
+
+    def note(self: DisturbedAnnotator, own: Click) -> Click:
+        other = misplaced(self, own)
+        distances.append(float(np.hypot(other.x - own.x, other.y - own.y)))
+        return other
+
+    monkeypatch.setattr(DisturbedAnnotator, "_misplaced", note)
+    for clicker, t in clicks_not_its_own(TASK, "place"):
+        assert clicker.simulator.history[t].action == "place"
+    assert min(distances) >= OFF[0] - 1
+    assert max(distances) <= OFF[1] + 1
+    assert max(distances) > 4 * min(distances)
+
+
+def test_classes_are_disturbed_by_another_class() -> None:
+    for clicker, t in clicks_not_its_own("3d_exploration_classification", "place"):
+        assert clicker.simulator.history[t].action == "classify"
+
+
+def test_loops_place_and_undo() -> None:
+    for clicker, t in clicks_not_its_own(TASK, "loop"):
+        step = clicker.simulator.history[t]
+        assert step.action in ("place", "undo")
+        if step.action == "undo":
+            assert clicker.simulator.history[t - 1].action == "place"
+
+
+def test_a_skipped_step_is_followed_by_what_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[tuple[Click, Click]] = []
+    following = DisturbedAnnotator._next
+
+    def note(self: DisturbedAnnotator, own: Click) -> Click:
+        other = following(self, own)
+        due.append((own, other))
+        return other
+
+    monkeypatch.setattr(DisturbedAnnotator, "_next", note)
+    made = {clicker.simulator.history[t].click for clicker, t in clicks_not_its_own(TASK, "skip")}
+    assert made == {other for own, other in due if own != other}
+
+
+def test_other_episodes_of_a_shard_stay_as_they_were() -> None:
+    data = DataConfig(tasks=(TASK,), difficulty="easy", episodes=8)
+    keys = shard_keys(replace(data, disturbed=0.5), 3)
+    assert 0 < sum(bool(key.disturbances) for key in keys) < 8
+    assert [replace(key, disturbances=()) for key in keys] == shard_keys(data, 3)
+    mixed, plain = make_shard(replace(data, disturbed=0.5), 3), make_shard(data, 3)
+    for key, one, other in zip(keys, mixed, plain, strict=True):
+        assert (one.targets is not None) == bool(key.disturbances)
+        if not key.disturbances:
+            assert np.array_equal(one.clicks, other.clicks)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"disturbed": 1.5}, "share and disturbed must be within 0-1"),
+        ({"disturbances": ("plce",)}, "unknown disturbance 'plce'; did you mean 'place'"),
+        ({"disturbed": 0.5, "disturbances": ()}, "need a kind of disturbance"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        DataConfig(**changes)
+
+
+def test_a_task_without_an_annotator_cannot_be_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bcprobe.annotators import ANNOTATORS
+
+    monkeypatch.delitem(ANNOTATORS, TASK)
+    with pytest.raises(InputError, match=f"task '{TASK}' has no annotator"):
+        replace(tiny(), data=replace(tiny().data, disturbed=0.5))
