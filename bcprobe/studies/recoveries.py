@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.activations.dataset import Activations, collect
+from bcprobe.activations.dataset import Activations
+from bcprobe.activations.extract import collect
 from bcprobe.activations.labels import Question, ask
 from bcprobe.bootstrap import ratio, score_of
 from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.episodes.record import work as worked
@@ -33,7 +35,7 @@ from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import step_table
 from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.linear import check_folds, fit_probes, read
+from bcprobe.probes.linear import check_folds, cross_predict, fit_probes
 from bcprobe.probes.metrics import auc
 from bcprobe.rng import split_seed
 from bcprobe.studies.costs import RATES, learning, looking
@@ -47,12 +49,12 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Member, Members, Study
+from bcprobe.studies.study import Run, Runs, Study
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
-from bcprobe.types import ALL, Episode
+from bcprobe.types import ALL
 
-#: The member whose episodes the others learn from and are probed on; the one that measures the
+#: The run whose episodes the others learn from and are probed on; the one that measures the
 #: checkpoint itself; the ways to learn.
 ROLLOUTS, START, PLAIN, RECOVERIES = "rollouts", "start", "plain", "recoveries"
 #: The difference of the two ways, paired by world and seed.
@@ -122,7 +124,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def members(settings: Settings) -> Members:
+def runs(settings: Settings) -> Runs:
     """The rollouts, the measures of the checkpoint, then both ways to learn for each seed."""
     config, rate = shape_of(settings.checkpoint), RATES[settings.rate]
     tasks = len(trained_tasks(find_checkpoint(settings.checkpoint)))
@@ -130,18 +132,18 @@ def members(settings: Settings) -> Members:
     shared = {key: named[key] for key in named if key not in ("seeds", "rate")}
     count = tasks * EPISODE * (len(settings.checkpoints) * settings.rolled + settings.probed)
     measured = _measured(settings, tasks * EPISODE)
-    first = Member(
+    first = Run(
         ROLLOUTS, {"method": ROLLOUTS, "seed": 0, **shared}, 0, looking(config, count, rate)
     )
-    start = Member(
+    start = Run(
         START,
         {"method": START, "seed": 0, **shared},
         0,
         rate.start + looking(config, measured, rate),
         (ROLLOUTS,),
     )
-    runs = [
-        Member(
+    learned = [
+        Run(
             f"{method}-seed-{seed}",
             {"method": method, "seed": seed, **shared},
             settings.frames,
@@ -151,7 +153,7 @@ def members(settings: Settings) -> Members:
         for seed in settings.seeds
         for method in (PLAIN, RECOVERIES)
     ]
-    return first, start, *runs
+    return first, start, *learned
 
 
 def _measured(settings: Settings, frames: int) -> int:
@@ -195,7 +197,7 @@ def experiment(parameters: Mapping[str, Any], visited: Path) -> Experiment:
 
 
 def work(parameters: Mapping[str, Any], folder: Path) -> pd.DataFrame:
-    """Rows of a member: `loop_counts`, `click_rows` and `probe_rows`, told apart by ``section``."""
+    """Rows of a run: `loop_counts`, `click_rows` and `probe_rows`, told apart by ``section``."""
     names = {"method": parameters["method"], "seed": parameters["seed"]}
     if parameters["method"] == ROLLOUTS:
         return roll(parameters, folder).assign(**names)
@@ -317,13 +319,15 @@ def probe_rows(
     parts = []
     for site in fitted.values:
         features = asked.features(fitted.values[site])
-        reading = read("binary", features, asked.truth, asked.groups)
-        rows = _decisions(asked, episodes, reading.scores, reading.folds)
+        found = cross_predict("binary", features, asked.truth, asked.groups)
+        rows = _decisions(asked, found.scores, found.folds)
         parts.append(rows.assign(kind="annotator", site=site))
         if other is not None:
-            (reader,) = fit_probes("binary", features, asked.truth, [np.arange(len(asked.truth))])
-            values = reader(other.features(tested.values[site]))
-            rows = _decisions(other, own, values, np.zeros(len(values), dtype=np.int64))
+            (predictor,) = fit_probes(
+                "binary", features, asked.truth, [np.arange(len(asked.truth))]
+            )
+            values = predictor(other.features(tested.values[site]))
+            rows = _decisions(other, values, np.zeros(len(values), dtype=np.int64))
             parts.append(rows.assign(kind="own", site=site))
     return pd.concat(parts, ignore_index=True)
 
@@ -339,14 +343,11 @@ def _asked(found: Activations) -> Question | None:
 
 
 def _decisions(
-    question: Question,
-    episodes: Sequence[Episode],
-    values: NDArray[np.floating[Any]],
-    folds: NDArray[np.int64],
+    question: Question, values: NDArray[np.floating[Any]], folds: NDArray[np.int64]
 ) -> pd.DataFrame:
     columns = {
         "world": question.groups,
-        "task": [episodes[number].task for number in question.groups],
+        "task": question.labels["task"],
         "truth": question.truth.astype(bool),
         "value": values,
         "fold": folds,
@@ -438,4 +439,4 @@ def _aucs(rows: pd.DataFrame, worlds: Sequence[Any]) -> NDArray[np.float64]:
     return ratio((drawn * np.stack(values, axis=1)).sum(1), drawn.sum(1))
 
 
-STUDY = Study("recoveries", SETTINGS, members, work, summarise)
+STUDY = Study("recoveries", SETTINGS, runs, work, summarise)

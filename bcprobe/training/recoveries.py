@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bcprobe.annotators.clicks import button_patch
 from bcprobe.annotators.policy import Annotator, Choices
 from bcprobe.episodes.clickers import annotator_before
-from bcprobe.episodes.episode import Episode
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator, rollout
 from bcprobe.episodes.store import read_episodes
@@ -26,7 +26,7 @@ from bcprobe.errors import InputError
 from bcprobe.gui.display import DisplayList
 from bcprobe.rng import generator
 from bcprobe.training.recording import EpisodeKey, Recording, distributions_of
-from bcprobe.types import PLACING, Click, Step
+from bcprobe.types import PLACING, Click
 
 #: Kinds of disturbed clicks. ``button``: one to three enabled buttons at random, never Done.
 #: ``place``: what is placed next lands off, or is classified wrongly. ``repeat``: the last click

@@ -12,7 +12,7 @@ import pytest
 from bcprobe.episodes.record import generate
 from bcprobe.episodes.store import read_episodes
 from bcprobe.studies import recoveries
-from bcprobe.studies.sweep import run
+from bcprobe.studies.sweep import carry_out
 from tests.studies.conftest import TASKS, Inside
 
 
@@ -22,8 +22,8 @@ def tried(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     settings = replace(
         recoveries.SETTINGS["tiny"], checkpoint=checkpoint, checkpoints=(checkpoint,), probed=6
     )
-    members = recoveries.members(settings)
-    found = run(recoveries.STUDY, members, folder, Inside(recoveries.STUDY))
+    runs = recoveries.runs(settings)
+    found = carry_out(recoveries.STUDY, runs, folder, Inside(recoveries.STUDY))
     assert found.failed == {}
     return folder, found.table
 
@@ -44,11 +44,11 @@ def test_all_ways_to_learn_are_measured_alike(tried: tuple[Path, pd.DataFrame]) 
 def test_only_one_way_learns_from_recoveries_and_both_from_as_many_frames(
     tried: tuple[Path, pd.DataFrame], checkpoint: str
 ) -> None:
-    visited = tried[0] / "members" / "rollouts" / "visited"
+    visited = tried[0] / "runs" / "rollouts" / "visited"
     settings = replace(recoveries.SETTINGS["cpu"], checkpoint=checkpoint, checkpoints=(checkpoint,))
     runs = {
-        member.parameters["method"]: recoveries.experiment(member.parameters, visited)
-        for member in recoveries.members(settings)[2:4]
+        run.parameters["method"]: recoveries.experiment(run.parameters, visited)
+        for run in recoveries.runs(settings)[2:4]
     }
     plain, mixed = runs["plain"], runs["recoveries"]
     assert (plain.data.visits, plain.data.disturbed) == (0, 0.0)
@@ -61,7 +61,7 @@ def test_only_one_way_learns_from_recoveries_and_both_from_as_many_frames(
 def test_rollouts_are_the_models_own_in_worlds_that_nobody_else_takes(
     tried: tuple[Path, pd.DataFrame],
 ) -> None:
-    folder = tried[0] / "members" / "rollouts"
+    folder = tried[0] / "runs" / "rollouts"
     visited, probed = (read_episodes(folder / kind) for kind in ("visited", "probed"))
     assert {episode.origin for episode in (*visited, *probed)} == {"model"}
     assert {episode.task for episode in visited} == set(TASKS)
