@@ -18,8 +18,7 @@ from bcprobe.activations.extract import collect
 from bcprobe.activations.lens import Decision, look
 from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError
-from bcprobe.figures import moment
-from bcprobe.figures.lens import ATTENTION
+from bcprobe.figures.decision import ATTENTION, Panel, plot_moment
 from bcprobe.lazy import make_callable
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import Card, read_card
@@ -107,20 +106,20 @@ class Explorer:
         own = weights.mean(0) if head is None else weights[head]
         who = f"layer {max(layer, 1)}, {MEAN if head is None else f'head {head + 1}'}"
         panels = [
-            moment.Panel(
+            Panel(
                 f"click {step}: {_name(self.episode, step)}",
                 screen,
                 decision.heat[-1],
             ),
-            moment.Panel(f"lens after layer {layer}", screen, decision.heat[layer]),
-            moment.Panel(
+            Panel(f"lens after layer {layer}", screen, decision.heat[layer]),
+            Panel(
                 f"attention at {decision.steps[then]}: {who}",
                 decision.screens[then],
                 own,
                 ATTENTION,
             ),
         ]
-        return moment.plot(panels, self.episode, step, self.readouts)
+        return plot_moment(panels, self.episode, step, self.readouts)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The widgets for those who can show them, a picture for those who cannot."""

@@ -17,7 +17,7 @@ from bcprobe.activations.labels import label_table
 from bcprobe.activations.lens import look
 from bcprobe.episodes.record import generate
 from bcprobe.explore import explore
-from bcprobe.figures.lens import mark, overlay
+from bcprobe.figures.decision import mark, overlay
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.rng import split_seed

@@ -17,7 +17,7 @@ from bcprobe.activations.extract import collect
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.explore import explore
-from bcprobe.figures import probe_layers
+from bcprobe.figures import probing
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.protocol import run
@@ -57,7 +57,7 @@ result = run("mistake", CHECKPOINT, task, episodes=EPISODES, progress=False)
 result
 
 # %%
-probe_layers.plot(result.table())
+probing.plot_layers(result.table())
 
 # %% [markdown]
 # The probe's weights are a direction in the residual stream. In episodes it has never met, the

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bcprobe.cli.console import number, print_json, print_table, progress
+from bcprobe.cli.console import number, print_json, print_table
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
@@ -22,6 +22,7 @@ from bcprobe.cli.options import (
     tasks_of,
 )
 from bcprobe.errors import InputError, check_name
+from bcprobe.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,14 +223,19 @@ def _print_effects(table: pd.DataFrame, title: str) -> None:
 
 def figure(
     name: Annotated[str, typer.Argument(help="Figure name, or all.")] = "all",
-    out: Annotated[Path, typer.Option(help="Folder of tables and figures.")] = Path("figures"),
+    tables: Annotated[Path, typer.Option("--from", help="Folder of the tables.")] = Path("figures"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to draw into; default: that of the tables.")
+    ] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Make the tables anew first, from checkpoints.")
     ] = False,
-    seed: Seed = 0,
     json_: Json = False,
 ) -> None:
-    """Redraw figures (PDF and PNG) from the tables they were saved with."""
+    """Draw figures (PDF and PNG) from their tables: NAME.parquet of each.
+
+    With all, those whose tables are in the folder.
+    """
     from bcprobe.figures import FIGURES, redraw
 
     names = list(FIGURES) if name == "all" else [check_name("figure", name, FIGURES)]
@@ -237,9 +243,13 @@ def figure(
         from bcprobe.results import write_table
         from bcprobe.tables import TABLES
 
-        for one in progress(names, "tables"):
-            write_table(TABLES[one](), out / f"{one}.parquet")
-    files = [str(path) for one in progress(names, "figures") for path in redraw(one, out)]
+        for one in track(names, "tables"):
+            write_table(TABLES[one](), tables / f"{one}.parquet")
+    there = [one for one in names if (tables / f"{one}.parquet").is_file()]
+    if not there:
+        raise InputError(f"no table '{tables / names[0]}.parquet'; say where it is with --from")
+    folder = tables if out is None else out
+    files = [str(path) for one in track(there, "figures") for path in redraw(one, tables, folder)]
     if json_:
-        return print_json({"figures": names, "files": files})
+        return print_json({"figures": there, "files": files})
     typer.echo("\n".join(files))

@@ -38,7 +38,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe study dagger --size gpu --cluster slurm --out runs/dagger",
     ),
     "experiments": ("bcprobe experiments", "bcprobe experiments --json"),
-    "figure": ("bcprobe figure all", "bcprobe figure emergence --out drawn"),
+    "figure": (
+        "bcprobe figure all",
+        "bcprobe figure layouts --from runs/layouts-cpu --out drawn",
+    ),
     "checkpoints": ("bcprobe checkpoints",),
 }
 

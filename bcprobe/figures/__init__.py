@@ -9,54 +9,48 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcprobe.figures import (
-    across,
-    annotator,
-    closed_loop,
-    dagger,
-    emergence,
-    gallery,
-    heads,
-    latents,
-    layouts,
-    lens,
-    mistakes,
+    behaviour,
+    decision,
+    learning,
     overview,
-    probe_emergence,
-    probe_layers,
-    scaling,
+    probing,
+    screens,
     steering,
     style,
-    transfer,
 )
 from bcprobe.results import read_table
 
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
-    "annotator": annotator.plot,
-    "closed_loop": closed_loop.plot,
-    "dagger": dagger.plot,
-    "directions": across.plot_directions,
-    "dots_mistake_probe": probe_layers.plot,
+    "annotator": behaviour.plot_annotator,
+    "closed_loop": behaviour.plot_closed_loop,
+    "dagger": behaviour.plot_dagger,
+    "directions": probing.plot_directions,
+    "dots_mistake_probe": probing.plot_layers,
     "dots_steering": steering.plot,
-    "emergence": emergence.plot,
-    "filmstrip": gallery.plot_strips,
-    "gallery": gallery.plot_screens,
-    "heads": heads.plot,
-    "latents": latents.plot,
-    "layouts": layouts.plot,
-    "lens": lens.plot,
-    "mistakes": mistakes.plot,
-    "mistake_probe": across.plot,
+    "emergence": learning.plot_emergence,
+    "filmstrip": screens.plot_strips,
+    "gallery": screens.plot_screens,
+    "heads": behaviour.plot_heads,
+    "latents": probing.plot_labels,
+    "layouts": learning.plot_layouts,
+    "lens": decision.plot,
+    "mistakes": behaviour.plot_mistakes,
+    "mistake_probe": probing.plot_many_tasks,
     "overview": overview.plot,
-    "probe_emergence": probe_emergence.plot,
-    "scaling": scaling.plot,
+    "probe_emergence": learning.plot_probe_emergence,
+    "scaling": learning.plot_scaling,
     "steering": steering.plot,
-    "transfer": transfer.plot,
+    "transfer": learning.plot_transfer,
 }
 
 
-def redraw(name: str, folder: Path) -> list[Path]:
-    """Draw a figure from ``folder/name.parquet``; PDF and PNG are written beside it."""
-    table = read_table(folder / f"{name}.parquet")
+def redraw(name: str, tables: Path, out: Path | None = None) -> list[Path]:
+    """Draw a figure from ``tables/name.parquet`` into ``out`` (default: beside it).
+
+    Paths of the PDF and the PNG. Raises `InputError` if there is no such table, or it cannot be
+    read.
+    """
+    table = read_table(tables / f"{name}.parquet")
     with style.in_style():
-        return style.save(FIGURES[name](table), folder, name)
+        return style.save(FIGURES[name](table), tables if out is None else out, name)

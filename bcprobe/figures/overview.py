@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world
-from bcprobe.figures.gallery import screens_of
+from bcprobe.figures.screens import screens_of
 from bcprobe.figures.style import TASKS, TEXT, new_figure
 from bcprobe.palette import COLOURS, PHASE_COLOURS
 
@@ -33,7 +33,7 @@ _LAYERS, _FRAMES = 5, 3
 def plot(table: pd.DataFrame) -> Figure:
     """Two-column figure: six stages in a row, and a screen of every task below.
 
-    ``table`` is that of the gallery (`bcprobe.figures.gallery.COLUMNS`); its first task's
+    ``table`` is that of the gallery (`bcprobe.tables.screens.COLUMNS`); its first task's
     episode is the one in the stages.
     """
     tasks = [task for task in TASKS if task in set(table["task"])]

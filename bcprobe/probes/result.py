@@ -168,10 +168,10 @@ class ProbeResult:
 
     def _drawing(self) -> Callable[[pd.DataFrame], Figure]:
         """Figures stand on this floor and are looked up only when one is asked for."""
-        name = "probe_layers" if len(self.tasks) == 1 else "across"
-        figures = import_module(f"bcprobe.figures.{name}")
-        several = name == "across" and self.label.kind != "binary"
-        return figures.plot_tasks if several else figures.plot
+        figures = import_module("bcprobe.figures.probing")
+        if len(self.tasks) == 1:
+            return figures.plot_layers
+        return figures.plot_many_tasks if self.label.kind == "binary" else figures.plot_tasks
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""

@@ -177,10 +177,9 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     ``accuracy`` by ``training`` (``none``, ``one`` more, ``eight``), ``layout`` and ``kind`` of
     click, and over each ``group`` of layouts (``first``, ``trained``: the other seven,
     ``held_out``); ``auc`` of the mistake direction of the first layout, at each ``site``, the mean
-    over seeds and tasks.
+    over seeds and tasks, of each layout and over each group.
     """
-    pairs = zip(rows["layout"], rows["home"], strict=True)
-    rows = rows.assign(group=[group_of(layout, home) for layout, home in pairs])
+    rows = grouped(rows)
     probed = "metric" in rows
     clicks = _kinds(rows[rows["metric"].isna()] if probed else rows)
     made: list[dict[str, Any]] = []
@@ -192,6 +191,12 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     if probed:
         made += _aucs(rows[rows["metric"] == "auc"])
     return pd.DataFrame(made, columns=list(COLUMNS))
+
+
+def grouped(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the ``group`` of their layout."""
+    pairs = zip(rows["layout"], rows["home"], strict=True)
+    return rows.assign(group=[group_of(layout, home) for layout, home in pairs])
 
 
 def group_of(layout: str, first: str) -> str:
@@ -209,10 +214,19 @@ def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _aucs(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Means over seeds and tasks; their intervals are means of intervals, too wide if anything."""
-    for names, own in rows.groupby(["training", "layout", "group", "site"], sort=False):
-        named = dict(zip(("training", "layout", "group", "site"), names, strict=True))
+    """Means over seeds and tasks of each layout, and over the layouts of each group.
+
+    Their intervals are means of intervals, too wide if anything.
+    """
+    each = list(_means(rows, ["training", "layout", "group", "site"]))
+    yield from each
+    yield from _means(pd.DataFrame(each), ["training", "group", "site"])
+
+
+def _means(rows: pd.DataFrame, by: list[str]) -> Iterator[dict[str, Any]]:
+    for names, own in rows.groupby(by, sort=False):
         ends = own[["estimate", "lower", "upper"]].mean()
+        named = dict(zip(by, names, strict=True))
         yield {**named, "metric": "auc", **ends, "n": int(own["n"].sum())}
 
 

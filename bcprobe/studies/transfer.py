@@ -210,14 +210,28 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     ``start`` (``fine_tuned``, ``scratch``, ``zero_shot``, ``in_context``) and ``episodes`` learned
     from. Of the mistake direction, by ``when`` (``before``; ``after``, fitted anew; ``kept``, the
     one before in the network after): ``auc`` and, by ``direction``, ``alpha`` and ``side``,
-    ``p_undo``.
+    ``p_undo`` and ``p_undo_change``, what adding the direction changes against subtracting it.
     """
     loops = rows[rows["start"].notna()]
     made: list[dict[str, Any]] = []
     for (start, episodes), own in loops.groupby(["start", "episodes"], sort=False):
         made += loop_scores(own, draws_of(own), start=start, episodes=int(episodes))
     inside = rows[rows["start"].isna()]
-    return pd.DataFrame([*made, *inside.to_dict("records")], columns=list(COLUMNS))
+    made += [*inside.to_dict("records"), *_changes(inside)]
+    return pd.DataFrame(made, columns=list(COLUMNS))
+
+
+def _changes(inside: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """P(Undo) with a direction added less that with it subtracted; without an interval."""
+    moved = inside[inside["metric"] == "p_undo"]
+    if moved.empty:
+        return
+    by = ["when", "site", "direction", "side"]
+    grid = moved.pivot_table(index=by, columns="alpha", values="estimate", sort=False)
+    for names, change in (grid[1.0] - grid[-1.0]).items():
+        named = dict(zip(by, names, strict=True))
+        n = int(moved["n"].iloc[0])
+        yield {"metric": "p_undo_change", **named, "estimate": change, "n": n}
 
 
 STUDY = Study("transfer", SETTINGS, runs, work, summarise)

@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from bcprobe.activations.lens import Decision, look
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
-from bcprobe.figures.lens import COLUMNS
 from bcprobe.interventions.cls_edits import undo_button
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.rng import split_seed
 from bcprobe.tables.evaluation import POINTER
 
+#: ``kind``: ``lens`` (probability of a square of the screen), ``p_undo`` (that of the Undo button),
+#: ``attention`` (weight of a patch), ``head``, ``mlp``, ``start``, ``biases`` and ``logit`` (of
+#: the click's cell, centred). What does not apply to a row is -1; ``ago`` counts frames back,
+#: ``layer`` layers passed.
+COLUMNS = (
+    "checkpoint", "task", "world_seed", "step", "x", "y", "kind", "layer", "head", "ago", "row",
+    "column", "value",
+)  # fmt: skip
 #: Side in px of the squares over which the lens is summed: 48 x 36 of them.
 SQUARE = 10
 
@@ -43,7 +50,7 @@ def corrections(episode: Episode) -> list[int]:
 
 
 def decision_table(decision: Decision, episode: Episode, checkpoint: str) -> pd.DataFrame:
-    """What the figure draws of a decision (`bcprobe.figures.lens.COLUMNS`).
+    """What the figure draws of a decision (`COLUMNS`).
 
     Parts are those of the logit of the episode's click.
     """

@@ -12,8 +12,13 @@ from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.evaluation.behaviour import behaviour_table
 from bcprobe.evaluation.emergence import emergence_rows
-from bcprobe.figures import FIGURES, annotator, emergence, heads, redraw, style
+from bcprobe.figures import FIGURES, learning, redraw, style
+from bcprobe.figures import behaviour as figures_of_behaviour
+from bcprobe.figures.learning import SKILLS
 from bcprobe.results import write_table
+from bcprobe.tables import TABLES
+from bcprobe.tasks import TASKS
+from tests.figures.drawn import curve, marks
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def series() -> pd.DataFrame:
     for frames in (0, 512, 1024, 2048):
         rows = [
             {"skill": skill, "task": "dots", "episode": e, "hits": min(2048, frames), "n": 2048}
-            for skill in emergence.CURVES
+            for skill in SKILLS
             for e in range(4)
         ]
         counts[frames] = pd.DataFrame(rows)
@@ -56,7 +61,7 @@ def series() -> pd.DataFrame:
 
 
 def test_annotator_marks_lie_where_the_table_says(behaviour: pd.DataFrame) -> None:
-    figure = annotator.plot(behaviour)
+    figure = figures_of_behaviour.plot_annotator(behaviour)
     steps = behaviour.set_index("quantity").loc["steps"]
     axis = figure.axes[-1]
     assert axis.lines[-1].get_xdata()[0] == pytest.approx(steps["estimate"])
@@ -65,19 +70,20 @@ def test_annotator_marks_lie_where_the_table_says(behaviour: pd.DataFrame) -> No
 
 
 def test_emergence_has_a_curve_per_skill_and_the_order_below(series: pd.DataFrame) -> None:
-    figure = emergence.plot(series)
+    figure = learning.plot_emergence(series)
     assert len(figure.axes) == 2 * 3
     for curves, order in zip(figure.axes[::2], figure.axes[1::2], strict=True):
-        assert len(curves.lines) == len(emergence.CURVES)
-        assert np.array_equal(curves.lines[0].get_xdata(), [512, 1024, 2048])
-        assert curves.get_xscale() == "log"
-        halves = [line.get_xdata()[0] for line in order.lines[1::2]]
-        assert halves == pytest.approx([1536, 1024, 1024, 1024, 1024])
+        assert len(curves.lines) == len(SKILLS)
+        assert np.array_equal(curve(curves, SKILLS["done"])[:, 0], [512, 1024, 2048])
+        assert curves.get_xscale() == order.get_xscale() == "log"
+        halves = {name: marks(order, look) for name, look in SKILLS.items()}
+        assert halves["undo"] == pytest.approx(np.array([(1536, 4)]))
+        assert halves["done"][0, 0] == pytest.approx(1024)
     assert figure.axes[4].get_title() == "nine-nano: 9 tasks"
 
 
 def test_heads_are_bars_of_the_accuracies(compared: pd.DataFrame) -> None:
-    figure = heads.plot(compared)
+    figure = figures_of_behaviour.plot_heads(compared)
     heights = [patch.get_height() for patch in figure.axes[0].patches]
     assert heights == pytest.approx([0.5] * 8)
 
@@ -88,6 +94,9 @@ def test_redraw_writes_the_same_bytes_twice(behaviour: pd.DataFrame, tmp_path: P
     assert {path.suffix for path in first} == {".pdf", ".png"}
     assert all(path.read_bytes() == content for path, content in first.items())
     assert {path: path.read_bytes() for path in redraw("annotator", tmp_path)} == first
+    elsewhere = redraw("annotator", tmp_path, tmp_path / "drawn")
+    assert [path.parent.name for path in elsewhere] == ["drawn", "drawn"]
+    assert [path.read_bytes() for path in elsewhere] == list(first.values())
 
 
 def test_a_figure_without_its_table_is_one_line(tmp_path: Path) -> None:
@@ -96,15 +105,13 @@ def test_a_figure_without_its_table_is_one_line(tmp_path: Path) -> None:
 
 
 def test_figures_fit_a_column_and_colours_are_distinct(series: pd.DataFrame) -> None:
-    assert emergence.plot(series).get_figwidth() == style.COLUMN
+    assert learning.plot_emergence(series).get_figwidth() == style.COLUMN
     assert len(set(style.CYCLE)) == len(style.CYCLE)
-    assert {
-        "closed_loop",
-        "mistakes",
-        "overview",
-        "annotator",
-        "emergence",
-        "gallery",
-        "heads",
-        "mistake_probe",
-    } <= set(FIGURES)
+    assert list(style.TASKS) == list(TASKS)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_also_a_table(name: str) -> None:
+    folder = Path(__file__).parents[2] / "figures"
+    assert name in TABLES
+    assert {path.suffix for path in folder.glob(f"{name}.*")} == {".parquet", ".pdf", ".png"}

@@ -7,6 +7,7 @@ import pytest
 
 from bcprobe.figures import steering
 from bcprobe.interventions.effects import COLUMNS
+from tests.figures.drawn import curve, marks
 
 
 def made(
@@ -29,10 +30,10 @@ def made(
 def test_the_strongest_site_is_shown() -> None:
     table = pd.DataFrame(made("a", 1, 0.01) + made("b", 2, 0.04), columns=list(COLUMNS))
     figure = steering.plot(table)
-    dose = figure.axes[0].lines[0]
-    assert dose.get_xdata().tolist() == [-2, -1, 0, 1, 2]
-    assert dose.get_ydata() == pytest.approx([0.02, 0.06, 0.1, 0.14, 0.18])
-    assert figure.axes[1].lines[0].get_xdata().tolist() == [1, 2]
+    dose = curve(figure.axes[0], steering.DIRECTIONS["probe"])
+    assert dose[:, 0].tolist() == [-2, -1, 0, 1, 2]
+    assert dose[:, 1] == pytest.approx([0.02, 0.06, 0.1, 0.14, 0.18])
+    assert curve(figure.axes[1], steering.EDITS["swap all"])[:, 0].tolist() == [1, 2]
 
 
 def test_each_task_is_shown_beside_their_mean() -> None:
@@ -42,6 +43,6 @@ def test_each_task_is_shown_beside_their_mean() -> None:
     assert len(figure.axes) == 6
     labels = [label.get_text() for label in figure.axes[4].get_yticklabels()]
     assert labels == ["colored dots", "neuron"]
-    shown = {line.get_label(): line.get_xdata() for line in figure.axes[4].lines}
-    assert shown["as it is"] == pytest.approx([0.1, 0.1])
-    assert shown["mistake direction"] == pytest.approx([0.18, 0.18])
+    unedited, moved = (marks(figure.axes[4], steering.DIRECTIONS[n]) for n in ("none", "probe"))
+    assert unedited[:, 0] == pytest.approx([0.1, 0.1])
+    assert moved[:, 0] == pytest.approx([0.18, 0.18])

@@ -110,6 +110,35 @@ def test_layout_groups_follow_the_layout_known_first() -> None:
     assert layouts.group_of("retro_top", "original") == "held_out"
 
 
+def test_a_group_of_layouts_is_the_mean_of_its_layouts() -> None:
+    rows = [
+        {"metric": "auc", "training": "none", "layout": layout, "home": "original", "seed": seed,
+         "site": "s", "estimate": value + 0.1 * seed, "lower": value, "upper": 1.0, "n": 5}
+        for layout, value in (("original", 0.8), ("retro", 0.6), ("split", 0.2))
+        for seed in (0, 1)
+    ]  # fmt: skip
+    found = pd.DataFrame(layouts._aucs(layouts.grouped(pd.DataFrame(rows))))
+    each = found[found["layout"].notna()].set_index("layout")["estimate"]
+    assert each.to_dict() == pytest.approx({"original": 0.85, "retro": 0.65, "split": 0.25})
+    groups = found[found["layout"].isna()].set_index("group")
+    assert groups["estimate"].to_dict() == pytest.approx({"first": 0.85, "trained": 0.45})
+    assert groups.loc["trained", ["lower", "upper", "n"]].tolist() == pytest.approx([0.4, 1.0, 20])
+
+
+def test_what_a_direction_changes_is_added_less_subtracted() -> None:
+    rows = [
+        {"metric": "p_undo", "when": when, "site": "s", "direction": "mistake", "alpha": alpha,
+         "side": "wrong", "estimate": 0.5 + factor * alpha, "n": 7}
+        for when, factor in (("before", 0.1), ("after", -0.2))
+        for alpha in (-1.0, 0.0, 1.0)
+    ]  # fmt: skip
+    found = pd.DataFrame(transfer._changes(pd.DataFrame(rows)))
+    assert dict(zip(found["when"], found["estimate"], strict=True)) == pytest.approx(
+        {"before": 0.2, "after": -0.4}
+    )
+    assert found["n"].tolist() == [7, 7]
+
+
 def test_dagger_sorts_tasks_from_the_worst(tmp_path) -> None:
     order = {"b": 0.1, "a": 0.1, "c": 0.0}
     parts = [loops(value).assign(task=task) for task, value in order.items()]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bcprobe.figures import across, latents, probe_emergence
+from bcprobe.figures import probing
+from bcprobe.figures.learning import LABELS, SKILLS, plot_probe_emergence
+from bcprobe.figures.probing import SCHEMES
 from bcprobe.probes.result import COLUMNS
+from tests.figures.drawn import curve, marks
 
 TASKS = ("colored_dot_tracking", "neuron_tracking", "road_network_construction")
 SITES = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_post")
@@ -39,26 +42,26 @@ def table() -> pd.DataFrame:
 
 
 def test_layers_tasks_and_matrix_hold_the_numbers(table: pd.DataFrame) -> None:
-    layers, roc, tasks, matrix = across.plot(table).axes
-    lines = {line.get_label(): line.get_ydata() for line in layers.lines}
-    assert lines["within the task"] == pytest.approx([0.9, 0.8])
-    assert lines["pixels"] == pytest.approx([0.55, 0.55])
+    layers, roc, tasks, matrix = probing.plot_many_tasks(table).axes
+    assert curve(layers, SCHEMES["within"])[:, 1] == pytest.approx([0.9, 0.8])
+    levels = [line.get_ydata()[0] for line in layers.lines if list(line.get_xdata()) == [0, 1]]
+    assert levels == pytest.approx([0.55, 0.5])
     assert roc.lines[0].get_ydata() == pytest.approx([0.0, 0.5, 1.0])
     names = [label.get_text() for label in tasks.get_yticklabels()]
     assert names == ["colored dots", "neuron", "roads"]
-    assert tasks.lines[0].get_xdata() == pytest.approx([0.9, 0.88, 0.86])
+    assert marks(tasks, SCHEMES["within"])[:, 0] == pytest.approx([0.9, 0.88, 0.86])
     written = [text.get_text() for text in matrix.texts]
     assert written == [".90", ".60", ".60", ".60", ".88", ".60", ".60", ".60", ".86"]
 
 
 def test_cosines_are_shown_both_ways(table: pd.DataFrame) -> None:
-    (axis,) = across.plot_directions(table).axes
+    (axis,) = probing.plot_directions(table).axes
     assert [text.get_text() for text in axis.texts] == [".30"] * 6
 
 
 def test_each_latent_has_a_row(table: pd.DataFrame) -> None:
     both = pd.concat([table.assign(latent=name) for name in ("phase", "position")])
-    axes = latents.plot(both).axes
+    axes = probing.plot_labels(both).axes
     assert [axis.get_title(loc="left") for axis in axes] == ["phase", "", "position", ""]
 
 
@@ -69,8 +72,7 @@ def test_probes_stand_above_skills_over_training() -> None:
         for frames, value in ((1024, 0.1), (2048, 0.6))
     ]
     table = pd.concat([pd.DataFrame(rows).assign(checkpoint=name) for name in ("dots", "nine")])
-    axes = probe_emergence.plot(table).axes
+    axes = plot_probe_emergence(table).axes
     assert [axis.get_title() for axis in axes] == ["dots", "", "nine", ""]
-    for axis in axes:
-        assert axis.lines[0].get_xdata().tolist() == [1024, 2048]
-        assert axis.lines[0].get_ydata().tolist() == [0.1, 0.6]
+    for axis, look in zip(axes, [LABELS["mistake"], SKILLS["undo"]] * 2, strict=True):
+        assert curve(axis, look).tolist() == [[1024, 0.1], [2048, 0.6]]

@@ -1,9 +1,10 @@
-"""Verbs about many runs: what they list, and what an old name answers."""
+"""Verbs about many runs and their figures: what they list and draw, what an old name answers."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,17 @@ def test_the_old_verb_says_the_new_one(capsys, monkeypatch) -> None:
 )
 def test_durations_are_short(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_figures_are_drawn_from_a_folder_into_another(capsys, monkeypatch, tmp_path) -> None:
+    tables = Path(__file__).parents[1] / "figures"
+    (tmp_path / "heads.parquet").write_bytes((tables / "heads.parquet").read_bytes())
+    into = ("--from", str(tmp_path), "--out", str(tmp_path / "drawn"))
+    code, out, _ = run(capsys, monkeypatch, "figure", "all", *into)
+    assert code == 0
+    assert out.split() == [str(tmp_path / "drawn" / f"heads.{kind}") for kind in ("pdf", "png")]
+    code, _, err = run(capsys, monkeypatch, "figure", "emergence", *into)
+    assert code == 2
+    assert err == (
+        f"bcprobe: no table '{tmp_path / 'emergence.parquet'}'; say where it is with --from\n"
+    )

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcprobe.figures import dagger, layouts, scaling, transfer
+from bcprobe.figures import behaviour, learning
 from bcprobe.studies import scaling as scaling_study
+from tests.figures.drawn import curve, marks
 from tests.studies.test_summaries import FRAMES, SIZES, scaling_rows
 
 SITES = [f"blocks.{layer}.hook_resid_post" for layer in range(3)]
@@ -22,14 +23,14 @@ def with_interval(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 def test_scaling_has_a_line_a_size_and_the_frames_each_takes() -> None:
     table = scaling_study.summarise(scaling_rows())
-    frames, flops, needed, decided = scaling.plot(table).axes
+    frames, flops, needed, decided = learning.plot_scaling(table).axes
     for axis, most in ((frames, FRAMES[-1]), (flops, SIZES[-1] * FRAMES[-1])):
         curves = [line for line in axis.lines if len(line.get_xdata()) == len(FRAMES)]
         assert len(curves) == len(SIZES)
         assert max(curves[-1].get_xdata()) == most
     values = table[table["metric"] == "frames_to_loss"].sort_values("parameters")["estimate"]
     assert np.allclose(needed.lines[0].get_ydata(), values)
-    assert len(decided.lines) == len(scaling.KINDS)
+    assert len(decided.lines) == len(learning.DECISIONS)
 
 
 def transfer_rows() -> pd.DataFrame:
@@ -42,59 +43,57 @@ def transfer_rows() -> pd.DataFrame:
             rows.append(
                 {"metric": metric, "start": start, "episodes": episodes, "estimate": estimate}
             )
-    for when, site in product(transfer.WHEN, SITES):
+    for when, site in product(learning.WHEN, SITES):
         inside = {"when": when, "site": site}
         rows.append({"metric": "auc", "estimate": 0.6, **inside})
-        for direction, alpha, side in product(
-            ("mistake", "random"), (-1.0, 0.0, 1.0), ("right", "wrong")
-        ):
-            moved = 0.3 * alpha if direction == "mistake" else 0.0
-            named = {"direction": direction, "alpha": alpha, "side": side}
-            rows.append({"metric": "p_undo", "estimate": 0.5 + moved, **named, **inside})
+        for direction, side in product(("mistake", "random"), ("right", "wrong")):
+            change = 0.6 if direction == "mistake" else 0.0
+            named = {"direction": direction, "side": side}
+            rows.append({"metric": "p_undo_change", "estimate": change, **named, **inside})
     return with_interval(rows)
 
 
 def test_transfer_draws_what_was_learned_and_what_steering_changes() -> None:
-    success, score, reading, steering = transfer.plot(transfer_rows()).axes
+    success, score, reading, steering = learning.plot_transfer(transfer_rows()).axes
     for axis in (success, score):
-        assert axis.lines[1].get_xdata().tolist() == [50, 500, 8000]
-        assert axis.lines[0].get_ydata() == pytest.approx([0.005, 0.05])
-    assert len(reading.lines) == len(transfer.WHEN) + 1
-    assert steering.lines[0].get_ydata() == pytest.approx([0.6] * len(SITES))
-    assert steering.lines[1].get_ydata() == pytest.approx([0.0] * len(SITES))
+        assert curve(axis, learning.STARTS["scratch"])[:, 0].tolist() == [50, 500, 8000]
+        fine_tuned = curve(axis, learning.STARTS["fine_tuned"])[:, 1]
+        assert fine_tuned == pytest.approx([0.005, 0.05])
+    assert len(reading.lines) == len(learning.WHEN) + 1
+    changes = [line.get_ydata()[0] for line in steering.lines]
+    assert changes == pytest.approx([0.6, 0.0] * len(learning.WHEN) + [0.0])
 
 
 def test_layouts_have_a_panel_a_kind_and_the_probe_below() -> None:
     value = {"first": 0.9, "trained": 0.5, "held_out": 0.3}
     rows: list[dict[str, object]] = [
         {"metric": "accuracy", "training": t, "group": g, "kind": k, "estimate": value[g]}
-        for t, g, k in product(layouts.TRAINING, value, layouts.KINDS)
+        for t, g, k in product(learning.TRAINING, value, learning.KINDS)
     ]
     rows += [
-        {"metric": "auc", "training": t, "group": g, "layout": g, "site": s, "estimate": value[g]}
+        {"metric": "auc", "training": t, "group": g, "site": s, "estimate": value[g]}
         for t, g, s in product(("none", "eight"), value, SITES)
     ]
-    figure = layouts.plot(
-        with_interval(rows).reindex(columns=[*rows[-1], "kind", "lower", "upper"])
-    )
+    figure = learning.plot_layouts(with_interval(rows).assign(layout=None))
     *panels, probe = [axis for half in figure.subfigs for axis in half.axes]
-    assert len(panels) == len(layouts.KINDS)
+    assert len(panels) == len(learning.KINDS)
     for axis in panels:
         assert all(line.get_ydata().tolist() == [0.9, 0.5, 0.3] for line in axis.lines)
     assert len(probe.lines) == 2 * len(value) + 1
 
 
-def test_dagger_draws_the_mended_tasks_only() -> None:
+def test_dagger_draws_the_tasks_it_worked_on() -> None:
     rows: list[dict[str, object]] = []
-    for number, method in enumerate(dagger.METHODS):
+    for number, method in enumerate(behaviour.METHODS):
         tasks = ("road_network_construction", "animal_limb_tracking")
         for task in tasks if method == "none" else tasks[:1]:
             named = {"task": task, "method": method, "estimate": 0.1 * number}
             rows += [
-                {"metric": metric, "kind": kind, **named} for metric, kind, _ in dagger.MEASURES
+                {"metric": metric, "kind": kind, **named} for metric, kind, _ in behaviour.MEASURES
             ]
-    axes = dagger.plot(with_interval(rows)).axes
-    assert len(axes) == len(dagger.MEASURES)
+    axes = behaviour.plot_dagger(with_interval(rows)).axes
+    assert len(axes) == len(behaviour.MEASURES)
     for axis in axes:
-        assert [line.get_xdata()[0] for line in axis.lines] == pytest.approx([0, 0.1, 0.2, 0.3])
-        assert [line.get_ydata()[0] for line in axis.lines] == list(range(len(dagger.METHODS)))
+        grey, blue = (marks(axis, behaviour.METHOD_LOOKS[name]) for name in ("none", "beta-0"))
+        assert grey == pytest.approx(np.array([(0, 0)]))
+        assert blue == pytest.approx(np.array([(0.1, 1), (0.2, 2), (0.3, 3)]))

@@ -9,8 +9,9 @@ import pytest
 from bcprobe.activations.lens import Attribution, Decision
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
-from bcprobe.figures import lens
+from bcprobe.figures import decision as figures
 from bcprobe.rng import split_seed
+from bcprobe.tables import lens
 from bcprobe.tables.lens import corrections, decision_table
 
 TASK = "colored_dot_tracking"
@@ -79,15 +80,16 @@ def test_the_table_holds_every_value_under_its_name(
 
 
 def test_a_panel_per_layer_and_two_per_head(table: pd.DataFrame, decision: Decision) -> None:
-    figure = lens.plot(table)
+    figure = figures.plot(table)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles[:3] == ["before layer 1", "after layer 1", "after layer 2"]
     cross = figure.axes[0].lines[0]
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == decision.click
     matrix = next(axis for axis in figure.axes if axis.get_xlabel() == "head")
-    shown = np.asarray(matrix.images[0].get_array())
+    shown = [float(text.get_text().replace("−", "-")) for text in matrix.texts]
     parts = decision.attribution.at(decision.click)
-    np.testing.assert_allclose(shown, np.column_stack([parts.heads, parts.mlps]), rtol=1e-6)
+    values = np.column_stack([parts.heads, parts.mlps])[::-1]
+    np.testing.assert_allclose(np.reshape(shown, values.shape), values, atol=0.051)
     strongest = np.unravel_index(parts.heads.argmax(), parts.heads.shape)
     assert f"layer {strongest[0] + 1}, head {strongest[1] + 1}" in titles
 
@@ -96,10 +98,10 @@ def test_the_tint_lies_where_the_weight_is() -> None:
     screen = np.full((360, 480, 3), 100, dtype=np.uint8)
     weights = np.zeros((ROWS, COLUMNS))
     weights[1, 2], weights[3, 5] = 1.0, 0.25
-    picture = lens.overlay(screen, weights).astype(int)
+    picture = figures.overlay(screen, weights).astype(int)
     colour = np.ptp(picture, axis=-1)  # grey has none
     assert colour[90:180, 160:240].min() > colour[270:, 400:].min() > 0
     tinted = colour > 0
     assert tinted.sum() == 2 * 90 * 80
-    half = lens.overlay(screen, weights, most=4.0).astype(int)
+    half = figures.overlay(screen, weights, most=4.0).astype(int)
     assert np.ptp(half[100, 200]) < np.ptp(picture[100, 200])

@@ -5,7 +5,6 @@ The tables hold seeds and clicks; the screens are composed again when a figure i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,47 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, replay
 from bcprobe.figures.style import TASKS, TEXT, new_figure
 from bcprobe.palette import PHASE_COLOURS
 
-COLUMNS = ("task", "world_seed", "step", "of", "x", "y", "widget", "phase", "mistake")
 _PER_ROW = 5
 
 
-def shown_steps(episodes: Mapping[str, Episode], frames: int) -> pd.DataFrame:
-    """Steps to show of each task's episode, one a row (`COLUMNS`).
-
-    One frame is that of the middle; of several the first, the last, the first Undo and the
-    click that called for it are among them, the others spread evenly. The episodes are those
-    of `generate` for their world seeds.
-    """
-    rows = []
-    for task, episode in episodes.items():
-        for t in _moments(episode, frames):
-            step = episode.steps[t]
-            click = {"x": step.click.x, "y": step.click.y, "widget": step.widget}
-            truth = {"phase": step.phase, "mistake": step.latents.mistake}
-            place = {"task": task, "world_seed": episode.world_seed, "step": t, "of": len(episode)}
-            rows.append({**place, **click, **truth})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _moments(episode: Episode, frames: int) -> list[int]:
-    last = len(episode) - 1
-    if frames == 1:
-        return [int(0.6 * last)]
-    undo = next((t for t, step in enumerate(episode.steps) if step.undo_next), last)
-    fixed = {0, max(0, undo - 1), undo, last}
-    even = np.rint(np.linspace(0, last, frames)).astype(int).tolist()
-    free = [t for t in even if t not in fixed and abs(t - undo) > 1]
-    keep = np.rint(np.linspace(0, len(free) - 1, frames - len(fixed))).astype(int).tolist()
-    return sorted(fixed | {free[k] for k in keep})
-
-
 def plot_screens(table: pd.DataFrame) -> Figure:
-    """A screen of every task, in the order of the paper."""
+    """A screen of every task, in the order of the paper.
+
+    ``table`` is that of `bcprobe.tables.screens.shown_steps`, one row a task.
+    """
     tasks = _ordered(table)
     rows = -(-len(tasks) // _PER_ROW)
     figure = new_figure(height=1.2 * rows, width=TEXT)
@@ -69,7 +39,10 @@ def plot_screens(table: pd.DataFrame) -> Figure:
 
 
 def plot_strips(table: pd.DataFrame) -> Figure:
-    """A row of screens per task; the cross is the click about to be made, framed by phase."""
+    """A row of screens per task; the cross is the click about to be made, framed by phase.
+
+    ``table`` is that of `bcprobe.tables.screens.shown_steps`, several rows a task.
+    """
     tasks = _ordered(table)
     frames = int(table.groupby("task").size().max())
     figure = new_figure(height=0.74 * len(tasks) + 0.25, width=TEXT)

@@ -1,6 +1,9 @@
-"""One decision through the layers: the click lens, what each head adds, where [cls] looks."""
+"""One decision of a model: the lens through the layers, what heads add, where [cls] attends."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,18 +12,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from bcprobe.figures.gallery import screens_of
-from bcprobe.figures.style import TEXT, new_figure
-from bcprobe.palette import COLOURS
+from bcprobe.episodes.episode import Episode
+from bcprobe.figures.marks import matrix
+from bcprobe.figures.screens import screens_of
+from bcprobe.figures.style import CYCLE, TEXT, in_style, new_figure
+from bcprobe.palette import COLOURS, PHASE_COLOURS
 
-#: ``kind``: ``lens`` (probability of a square of the screen), ``p_undo`` (that of the Undo button),
-#: ``attention`` (weight of a patch), ``head``, ``mlp``, ``start``, ``biases`` and ``logit`` (of
-#: the click's cell, centred). What does not apply to a row is -1; ``ago`` counts frames back,
-#: ``layer`` layers passed.
-COLUMNS = (
-    "checkpoint", "task", "world_seed", "step", "x", "y", "kind", "layer", "head", "ago", "row",
-    "column", "value",
-)  # fmt: skip
 LENS, ATTENTION = "orange", "sky"
 #: Most opaque that a tint may be.
 OPACITY = 0.85
@@ -33,7 +30,7 @@ _PANELS, _HEADS = 6, 4
 def plot(table: pd.DataFrame) -> Figure:
     """The lens along the layers above; below what each head adds, and where the strongest look.
 
-    ``table`` (`COLUMNS`) holds one decision of the episode of a world seed (`generate`).
+    ``table`` (`bcprobe.tables.lens.COLUMNS`) holds one decision of the episode of a world seed.
     """
     figure = new_figure(height=3.6, width=TEXT)
     grid = figure.add_gridspec(2, 6, height_ratios=(1.1, 2))
@@ -96,23 +93,10 @@ def _parts(axis: Axes, table: pd.DataFrame) -> None:
     """Matrix of what heads and MLPs add, a row a layer, the first layer below."""
     heads = table[table["kind"] == "head"].pivot(index="layer", columns="head", values="value")
     mlps = table[table["kind"] == "mlp"].set_index("layer")["value"]
-    values = np.column_stack([heads.to_numpy(), mlps.loc[heads.index].to_numpy()])
-    most = max(np.abs(values).max(), 1e-9)
-    axis.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(values):
-        colour = "white" if abs(value) > 0.6 * most else "black"
-        axis.text(
-            column,
-            row,
-            f"{value:+.1f}".replace("-0.0", "+0.0"),
-            ha="center",
-            va="center",
-            fontsize=6,
-            color=colour,
-        )
-    axis.set_xticks(range(values.shape[1]), [*(f"{h + 1}" for h in heads.columns), "MLP"])
-    axis.set_yticks(range(len(heads)), [f"{layer}" for layer in heads.index])
-    axis.tick_params(length=0)
+    grid = heads.rename(columns=lambda head: f"{head + 1}").assign(MLP=mlps).iloc[::-1]
+    most = max(float(grid.abs().to_numpy().max()), 1e-9)
+    matrix(axis, grid.round(1) + 0.0, (-most, most), "RdBu_r", "+.1f")
+    axis.tick_params(axis="y", rotation=0)
     axis.set(xlabel="head", ylabel="layer")
     logit = float(table.loc[table["kind"] == "logit", "value"].iloc[0])
     axis.set_title(f"added to the logit of\nthe click's cell ({logit:.1f} in all)", loc="left")
@@ -137,3 +121,58 @@ def _attention(figure: SubFigure, table: pd.DataFrame, screens: list[NDArray[np.
 def _grid(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Values [row, column] of a table's rows."""
     return rows.pivot(index="row", columns="column", values="value").to_numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A screen uint8 [360, 480, 3] tinted by weights [row, column], under a title."""
+
+    title: str
+    screen: NDArray[np.uint8]
+    weights: NDArray[np.floating]
+    colour: str = LENS
+
+
+def plot_moment(
+    panels: Sequence[Panel],
+    episode: Episode,
+    step: int,
+    readouts: Mapping[str, NDArray[np.floating]],
+) -> Figure:
+    """The panels with a cross at the episode's click, over the time line of the episode.
+
+    ``readouts`` [step] are drawn by name, the phases as a band, standing mistakes as grey.
+    """
+    with in_style():
+        figure = new_figure(height=4.1, width=9.5)
+        grid = figure.add_gridspec(2, len(panels), height_ratios=(2, 1))
+        for place, panel in enumerate(panels):
+            axis = figure.add_subplot(grid[0, place])
+            mark(
+                axis, overlay(panel.screen, panel.weights, panel.colour), episode.steps[step].click
+            )
+            axis.set_title(panel.title)
+        _timeline(figure.add_subplot(grid[1, :]), episode, step, readouts)
+    return figure
+
+
+def _timeline(
+    axis: Axes, episode: Episode, step: int, readouts: Mapping[str, NDArray[np.floating]]
+) -> None:
+    steps = np.arange(len(episode))
+    for name, colour in zip(readouts, CYCLE * len(readouts), strict=False):
+        axis.plot(steps, readouts[name], color=colour, label=name)
+    low, high = axis.get_ylim() if readouts else (0.0, 1.0)
+    floor = low - 0.12 * (high - low)
+    for t, one in enumerate(episode.steps):
+        colour = PHASE_COLOURS[one.phase]
+        axis.broken_barh([(t - 0.5, 1)], (floor, 0.1 * (high - low)), color=colour, lw=0)
+        if one.latents.mistake:
+            axis.axvspan(t - 0.5, t + 0.5, color=COLOURS["grey"], alpha=0.25, lw=0)
+    axis.axvline(step, color="black", lw=1)
+    axis.set(xlim=(-0.5, len(episode) - 0.5), ylim=(floor, high), xlabel="click")
+    axis.set_title("grey: a mistake stands; band: phase", loc="left", fontsize=7)
+    if readouts:
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.1)
+    else:
+        axis.set_yticks([])

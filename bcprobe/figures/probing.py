@@ -1,0 +1,239 @@
+"""Figures of probes: by layer with their controls, task by task, and from task to task."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bcprobe.figures.marks import Look, legend, level, lines, matrix, rows, tilt
+from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
+from bcprobe.palette import COLOURS
+
+ALL, MEAN = "all", "mean"
+METRICS = {"auc": "ROC AUC", "balanced_accuracy": "balanced accuracy", "r2": "$R^2$"}
+#: Probe of one task, by its negatives.
+NEGATIVES = {
+    "matched": Look("probe, matched negatives", "blue", "o"),
+    "all": Look("probe, all steps", "vermillion", "s"),
+}
+#: Controls that have a layer.
+LAYERED = {
+    "untrained": Look("untrained network", "green", "^", (0, (4, 1.5))),
+    "control_task": Look("control task", "purple", "v", (0, (2, 1))),
+    "shuffled": Look("shuffled labels", "grey", "x", (0, (1, 1))),
+}
+#: Controls without a layer.
+FLAT = {
+    "pixels": Look("pixels", "orange", "", (0, (5, 1, 1, 1))),
+    "pixels_cnn": Look("pixels, small CNN", "yellow", "", "--"),
+    "previous_action": Look("previous action, step", "sky", "", (0, (3, 1, 1, 1, 1, 1))),
+    "click_history": Look("click history", "black", "", "--"),
+    "p_undo": Look("P(Undo)", "black", "", ":"),
+}
+#: Schemes over several tasks.
+SCHEMES = {
+    "within": Look("within the task", "blue", "o"),
+    "pooled": Look("pooled over tasks", "green", "s"),
+    "left_out": Look("task left out", "vermillion", "^"),
+}
+#: Controls of the pooled probe.
+CONTROLS = {
+    "untrained": Look("untrained", "grey", "", "--"),
+    "pixels": Look("pixels", "grey", "", "-."),
+    "previous_action": Look("previous action", "grey", "", ":"),
+    "shuffled": Look("shuffled labels", "grey", "", (0, (1, 3))),
+    "pixels_cnn": Look("pixels, small CNN", "orange", "", "-."),
+    "click_history": Look("click history", "black", "", "--"),
+    "p_undo": Look("P(Undo)", "black", "", ":"),
+}
+CHANCE = Look("chance", "black", "", "-")
+#: What is shown of a score that may be below: R2.
+LOWEST, HIGHEST = -0.5, 1.02
+
+
+def plot_layers(table: pd.DataFrame) -> Figure:
+    """The probe of one task against the layer, with its controls; one column.
+
+    ``table`` has columns ``kind`` (``probe`` or a control), ``negatives``, ``site``,
+    ``metric``, ``chance``, ``estimate``, ``lower`` and ``upper``. Controls are those of the
+    leading negatives. R2 below -0.25 is not shown.
+    """
+    probes = table[table["kind"] == "probe"]
+    sites = list(dict.fromkeys(probes["site"]))
+    place = {site: number for number, site in enumerate(sites)}
+    controls = table[table["negatives"] == leading(table)]
+    names = [site_label(site) for site in sites]
+    plain = all(name.isdigit() for name in names)
+    with in_style():
+        figure = new_figure(2.9)
+        axis = figure.subplots()
+        flat = _levels(axis, controls, FLAT)
+        layered = controls[controls["site"].isin(place)]
+        layered = layered.assign(place=layered["site"].map(place))
+        lines(axis, layered, "place", "kind", LAYERED, band=False)
+        lines(axis, probes.assign(place=probes["site"].map(place)), "place", "negatives", NEGATIVES)
+        level(axis, float(table["chance"].iloc[0]))
+        axis.set_xticks(range(len(sites)), names)
+        if not plain:
+            tilt(axis, 30)
+        axis.set(xlabel="after layer" if plain else "site", ylabel=_metric(table))
+        low, high = axis.get_ylim()
+        axis.set(ylim=(max(low, -0.25), min(high, HIGHEST)), xlim=(-0.25, len(sites) - 0.75))
+        shown = [NEGATIVES[name] for name in NEGATIVES if (probes["negatives"] == name).any()]
+        shown += [LAYERED[name] for name in LAYERED if (layered["kind"] == name).any()]
+        legend(figure, [*shown, *flat, CHANCE], columnspacing=1.2)
+    return figure
+
+
+def _levels(axis: Axes, table: pd.DataFrame, looks: dict[str, Look]) -> list[Look]:
+    """Draw the controls that have no layer; those that there were."""
+    found = []
+    for kind, look in looks.items():
+        for row in table[table["kind"] == kind].itertuples():
+            level(axis, row.estimate, look, (row.lower, row.upper))
+            found.append(look)
+    return found
+
+
+def _metric(table: pd.DataFrame) -> str:
+    name = str(table["metric"].iloc[0])
+    return METRICS.get(name, name)
+
+
+def site_label(site: str) -> str:
+    """The layer after which the residual stream is read, 0 before the first; else the site."""
+    if site == "blocks.0.hook_resid_pre":
+        return "0"
+    after = re.fullmatch(r"blocks\.(\d+)\.hook_resid_post", site)
+    if after:
+        return str(int(after[1]) + 1)
+    return site.removeprefix("blocks.").replace("hook_", "")
+
+
+def plot_many_tasks(table: pd.DataFrame) -> Figure:
+    """Mean over tasks by layer with controls, ROC, each task, and the task x task matrix.
+
+    ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a binary label.
+    """
+    table = table[table["negatives"] == leading(table)]
+    with in_style():
+        figure = new_figure(5.2, TEXT)
+        (layers, roc), (tasks, cells) = figure.subplots(2, 2, height_ratios=(1, 1.15))
+        looks = draw_layers(layers, table)
+        _draw_roc(roc, table)
+        draw_tasks(tasks, table)
+        own = table[table["scheme"].isin(["matrix", "within"])]
+        own = own[(own["site"] == best_site(table)) & own["test_task"].isin(TASKS)]
+        draw_matrix(cells, own, (0.0, 1.0))
+        cells.set(xlabel="tested on", ylabel="fitted on")
+        for axis, title in (
+            (layers, "mean over tasks, by layer"),
+            (tasks, "each task, best layer"),
+            (cells, "ROC AUC from task to task"),
+        ):
+            axis.set_title(title, loc="left")
+        legend(figure, looks, ncols=4)
+    return figure
+
+
+def plot_tasks(table: pd.DataFrame) -> Figure:
+    """Mean over tasks by layer with controls (left), and each task (right), of any label."""
+    table = table[table["negatives"] == leading(table)]
+    with in_style():
+        figure = new_figure(2.9, TEXT)
+        left, right = figure.subplots(1, 2)
+        looks = draw_layers(left, table)
+        draw_tasks(right, table)
+        legend(figure, looks, ncols=4)
+    return figure
+
+
+def plot_labels(table: pd.DataFrame) -> Figure:
+    """A row for each value of ``latent``: by layer with controls (left), by task (right).
+
+    ``table`` is that of `bcprobe.probes.result.ProbeResult` for each label, with a column
+    ``latent``. Values of R2 below -0.5 lie outside what is shown.
+    """
+    names = list(dict.fromkeys(table["latent"]))
+    with in_style():
+        figure = new_figure(0.5 + 2.2 * len(names), TEXT)
+        axes = figure.subplots(len(names), 2, squeeze=False)
+        for (left, right), name in zip(axes, names, strict=True):
+            own = table[table["latent"] == name]
+            looks = draw_layers(left, own)
+            draw_tasks(right, own)
+            left.set_title(name, loc="left")
+            (low, high), (first, last) = left.get_ylim(), right.get_xlim()
+            left.set_ylim(max(low, LOWEST), min(high, HIGHEST))
+            right.set_xlim(max(first, LOWEST), min(last, HIGHEST))
+        legend(figure, looks, ncols=4)
+    return figure
+
+
+def plot_directions(table: pd.DataFrame) -> Figure:
+    """Cosines between the tasks' directions, and with that of all tasks.
+
+    ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a label with one direction.
+    """
+    cosines = table[table["scheme"] == "cosine"]
+    mirrored = cosines.rename(columns={"train_task": "test_task", "test_task": "train_task"})
+    with in_style():
+        figure = new_figure(3.3)
+        axis = figure.subplots()
+        draw_matrix(axis, pd.concat([cosines, mirrored]), (-1.0, 1.0))
+        axis.set_title("cosine of directions", loc="left")
+    return figure
+
+
+def leading(table: pd.DataFrame) -> str:
+    """Negatives that lead: matched where there are any."""
+    return "matched" if (table["negatives"] == "matched").any() else "all"
+
+
+def best_site(table: pd.DataFrame) -> str:
+    """Site of the controls and of the matrix."""
+    return str(table.loc[table["kind"] == "selectivity", "site"].iloc[0])
+
+
+def draw_layers(axis: Axes, table: pd.DataFrame) -> list[Look]:
+    """Means over the tasks by layer, and the pooled probe's controls; the looks to name."""
+    controls = table[table["site"].isin(["", best_site(table)])]
+    flat = _levels(axis, controls, CONTROLS)
+    lines(axis, table[table["test_task"] == MEAN], "layer", "scheme", SCHEMES)
+    probes = table[table["scheme"] == "within"]
+    level(axis, float(probes["chance"].iloc[0]))
+    axis.set(xlabel="after layer", ylabel=_metric(probes))
+    axis.set_xticks(sorted(probes["layer"].dropna().unique()))
+    return [*SCHEMES.values(), *flat, CHANCE]
+
+
+def _draw_roc(axis: Axes, table: pd.DataFrame) -> None:
+    curves = table[table["scheme"] == "roc"]
+    looks = {name: Look(look.label, look.colour, "") for name, look in SCHEMES.items()}
+    lines(axis, curves, "chance", "kind", looks)
+    axis.plot([0, 1], [0, 1], color=COLOURS["black"], lw=0.6)
+    axis.set(xlabel="false positives", ylabel="true positives", xlim=(0, 1), ylim=(0, 1.01))
+    axis.set_title("mean over tasks, quartiles shaded", loc="right")
+
+
+def draw_tasks(axis: Axes, table: pd.DataFrame) -> None:
+    """Each task at the best site: within, pooled, left out."""
+    at = table[(table["site"] == best_site(table)) & (table["kind"] == "probe")]
+    names = {task: name for task, name in TASKS.items() if task in set(at["test_task"])}
+    rows(axis, at, names, "scheme", SCHEMES, y="test_task")
+    axis.axvline(at["chance"].iloc[0], color=COLOURS["black"], lw=0.6)
+    axis.set_xlabel(_metric(at))
+
+
+def draw_matrix(axis: Axes, cells: pd.DataFrame, limits: tuple[float, float]) -> None:
+    """Numbers from task to task; rows are what was fitted on, columns what was tested on."""
+    names = {**TASKS, ALL: "all tasks"}
+    known = set(cells["train_task"]) & set(cells["test_task"])
+    tasks = [task for task in names if task in known]
+    grid = cells.pivot_table(index="train_task", columns="test_task", values="estimate")
+    grid = grid.reindex(index=tasks, columns=tasks).rename(index=names, columns=names)
+    matrix(axis, grid, limits, "RdBu")
+    tilt(axis)
