@@ -57,6 +57,8 @@ TOKENS_OF_ANY_FRAME = tuple(name for name in sites.TOKENS if name != "placed")
 TOKENS = ("cls", "placed", "undo", "previous", "others", "patches", "registers", "all")
 #: Every layer at once, where a component is edited in all of them.
 EVERY_LAYER = -1
+#: Share of the strongest layer's effect that counts as strong.
+STRONG = 0.8
 COLUMNS = (
     "task", "start", "component", "layer", "head", "tokens", "lag", "later", "metric",
     "estimate", "lower", "upper", "n",
@@ -228,24 +230,26 @@ class Answers:
             "p_right_place": hit[0] if hit else around(x, y),
             **(extra or {}),
         }
-        self.names = tuple(rects)
+        self.names = (*rects, "p_other")
         foils = [foil(bench, lag, buttons) for lag in range(bench.lags)]
         self.targets = Targets(bench.model, [*rects.values(), *foils])
 
     def undo(self, log_probs: torch.Tensor, lag: int) -> torch.Tensor:
         """log P(Undo) - log P(foil) of an answer's log-probabilities [..., rectangle], in nats."""
-        return log_probs[..., 0] - log_probs[..., len(self.names) + lag]
+        return log_probs[..., 0] - log_probs[..., len(self.names) - 1 + lag]
 
     def read(self, log_probs: torch.Tensor) -> NDArray[np.float64]:
-        """[..., lag, 1 + target] of [..., lag, rectangle]: log P(Undo) - log P(foil), then names'.
+        """[..., lag, 1 + name] of [..., lag, rectangle]: log P(Undo) - log P(foil), then names'.
 
-        The targets' are probabilities.
+        Those are probabilities, ``p_other`` that of the foil.
         """
-        found = log_probs.double().cpu().numpy()
-        count = len(self.names)
+        found = log_probs.detach().double().cpu().numpy()
+        count = len(self.names) - 1
         own = np.stack([found[..., lag, count + lag] for lag in range(found.shape[-2])], axis=-1)
         difference = (found[..., 0] - own)[..., None]
-        return np.concatenate([difference, np.exp(found[..., :count])], axis=-1)
+        return np.concatenate(
+            [difference, np.exp(found[..., :count]), np.exp(own)[..., None]], axis=-1
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +273,22 @@ class Patching:
         """Change and whole difference, in nats: [pair, side, cell, lag] and [pair, side, lag]."""
         own = self.plain[..., 0]
         return self.edited[..., 0] - own[:, :, None], own[:, ::-1] - own
+
+    def layer_of(self, tokens: str) -> int:
+        """Where a token group of the first frame holds the mistake: the last strong layer.
+
+        The last layer whose swap of the residual stream, on both sides together, has at least
+        `STRONG` of the effect of the strongest. Raises `InputError` for a map without it.
+        """
+        change, whole = self.effects()
+        shares = {
+            cell.layer: float(change[:, :, number, 0].sum(0) @ (1 / whole[:, :, 0].sum(0)))
+            for number, cell in enumerate(self.cells)
+            if (cell.component, cell.tokens, cell.lag) == ("resid", tokens, 0)
+        }
+        if not shares:
+            raise InputError(f"the map has no residual stream at '{tokens}'; patch it first")
+        return max(at for at, share in shares.items() if share >= STRONG * max(shares.values()))
 
     def table(self) -> pd.DataFrame:
         """One row (`COLUMNS`) for each cell, side, answer and metric.

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformer_lens.tools.analysis.interchange import NormMatchedPlacebo, SubspaceInterchange
 
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect
@@ -112,6 +113,22 @@ class SwapAlong(Change):
         rows = [one.basis.mT for one in changes]  # (rank, d), ranks may differ
         basis = pad_sequence(rows, batch_first=True).mT
         return x + (other - x) @ basis @ basis.mT
+
+
+@dataclass(frozen=True, eq=False)
+class Placebo(Change):
+    """As far as `SwapAlong` ``reference`` moves each token, but in the subspace of ``basis``."""
+
+    basis: Tensor
+    reference: Tensor
+
+    def of(self, x: Tensor, own: Tensor, other: Tensor, changes: Sequence[Any]) -> Tensor:
+        """See `Change`."""
+        rows = [
+            NormMatchedPlacebo(SubspaceInterchange(one.reference), one.basis)(row, other)
+            for one, row in zip(changes, x, strict=True)
+        ]
+        return torch.stack(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +274,7 @@ class Bench:
 
     def plain(self, targets: Targets) -> Tensor:
         """Log-probabilities [side, lag, target] of the unedited model."""
-        with torch.inference_mode():
+        with torch.no_grad():
             found = [targets.log_probs(x, self.cells[:, lag]) for lag, x in enumerate(self.final)]
         return torch.stack(found, dim=1)
 
@@ -303,23 +320,26 @@ class Bench:
         edits: Sequence[Edit],
         targets: Targets,
         keep: Sequence[tuple[str, int]] = (),
+        *,
+        learn: bool = False,
     ) -> tuple[Tensor, list[dict[tuple[str, int], Tensor]]]:
         """Log-probabilities [edit, lag, target] of a side (0 right, 1 wrong) under each edit.
 
         Answers before an edit's first frame are the unedited model's. Second, for each edit, the
-        activations [token, ..., d] found at the (site, lag) of ``keep`` under it.
+        activations [token, ..., d] found at the (site, lag) of ``keep`` under it. With ``learn``
+        the answers have gradients by what the changes hold.
         """
         for edit in edits:
             self._check(edit)
         plain = self.plain(targets)[side]
         found = plain.expand(len(edits), -1, -1).clone()
         kept: list[dict[tuple[str, int], Tensor]] = [{} for _ in edits]
-        with torch.inference_mode():
+        with torch.enable_grad() if learn else torch.inference_mode():
             for rows in self._batches(edits):
                 own = [edits[row] for row in rows]
                 answers, seen = self._run(side, own, targets, keep)
                 lag = own[0].start[0]
-                found[rows, lag:] = answers
+                found[rows, lag:] = answers.to(found.dtype)
                 for number, row in enumerate(rows):
                     kept[row] = {key: values[number] for key, values in seen.items()}
         return found, kept
@@ -330,7 +350,7 @@ class Bench:
                 raise InputError(
                     f"{self.pair!r} has {self.lags} frames after the placement; no lag {place.lag}"
                 )
-            reads = isinstance(change, (Swap, Freeze, SwapAlong))
+            reads = isinstance(change, Swap | Freeze | SwapAlong | Placebo)
             if reads and (place.site, place.lag) not in self.kept:
                 raise InputError(f"site '{place.site}' is not kept; name it in `sites`")
 

@@ -21,7 +21,6 @@ from bcprobe.errors import InputError
 from bcprobe.interventions.maps import (
     Answers,
     Cell,
-    Patching,
     edit_of,
     ratios,
     reaches,
@@ -156,11 +155,13 @@ def _sender(edge: Edge, config: ClickTransformerConfig, pair: Pair) -> Edit:
 
 
 def route(config: ClickTransformerConfig, mover: int) -> list[Edge]:
-    """Edges from the mark to Undo by way of the placed patch, whose block ``mover`` is read.
+    """Edges from the mark to Undo by way of the placed patch and block ``mover``.
 
-    ``mover`` is the block whose attention takes the mistake from the placed patch to the
-    tokens that the head reads, as a map shows it.
+    ``mover`` is the block whose attention takes the mistake from the placed patch to the tokens
+    that the head reads: the one after the placed patch's last strong layer
+    (`bcprobe.interventions.maps.Patching.layer_of`).
     """
+    mover = min(mover, config.n_layers - 1)
     mark, click = Cell("resid", 0, "placed"), Cell("resid", 0, "previous")
     held = Cell("resid", mover, "placed")
     query, keys = Cell("resid", config.n_layers, "cls"), Cell("resid", config.n_layers, "patches")
@@ -189,20 +190,3 @@ def route(config: ClickTransformerConfig, mover: int) -> list[Edge]:
         Edge("Undo's key", "answer", undo, undo),
     ]
     return [edge for edge in edges if config.head != "independent" or "ey" not in edge.receiver]
-
-
-def mover_of(found: Patching) -> int:
-    """The block at which the placed patch loses what it held: the one after its last strong layer.
-
-    Of a map of the residual stream at ``placed``, the side with the mistake edited: strong is half
-    of its strongest layer's effect. Raises `InputError` for a map without those cells.
-    """
-    change, whole = found.effects()
-    shares: dict[int, float] = {}
-    for number, cell in enumerate(found.cells):
-        if cell.component == "resid" and cell.tokens == "placed" and cell.lag == 0:
-            shares[cell.layer] = float(change[:, 1, number, 0].sum() / whole[:, 1, 0].sum())
-    if not shares:
-        raise InputError("the map has no residual stream at 'placed'; patch it first")
-    strong = [layer for layer, share in shares.items() if share >= 0.5 * max(shares.values())]
-    return max(layer for layer in strong if layer < max(shares)) if strong else 0

@@ -7,7 +7,7 @@ import pytest
 from bcprobe.errors import InputError
 from bcprobe.interventions.maps import Cell, patch
 from bcprobe.interventions.pairs import Pair
-from bcprobe.interventions.paths import Edge, mover_of, route, trace
+from bcprobe.interventions.paths import Edge, route, trace
 from bcprobe.model.transformer import ClickTransformer
 
 
@@ -44,12 +44,12 @@ def test_a_route_runs_by_way_of_the_block_that_the_map_names(
     model: ClickTransformer, dots: list[Pair]
 ) -> None:
     found = patch(model, dots, components=("resid",), tokens=("placed",), workers=1)
-    mover = mover_of(found)
-    assert 0 <= mover < model.config.n_layers
+    mover = found.layer_of("placed")
+    assert 0 <= mover <= model.config.n_layers
     table = trace(model, dots[:1], route(model.config, mover), workers=1)
     assert {"query", "Undo's key", "keys", "placed patch", "answer"} <= set(table["receiver"])
     with pytest.raises(InputError, match="patch it first"):
-        mover_of(patch(model, dots, components=("resid",), tokens=("cls",), workers=1))
+        patch(model, dots, components=("resid",), tokens=("cls",), workers=1).layer_of("placed")
 
 
 def test_a_receiver_before_its_sender_is_refused(model: ClickTransformer, dots: list[Pair]) -> None:
