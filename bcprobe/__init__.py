@@ -16,10 +16,18 @@ from bcprobe.lazy import resolve
 
 if TYPE_CHECKING:
     from bcprobe.activations.gather import activations as activations
+    from bcprobe.episodes.generate import episode as episode
+    from bcprobe.episodes.generate import episodes as episodes
+    from bcprobe.evaluation.rollouts import rollout as rollout
+    from bcprobe.evaluation.suite import evaluate as evaluate
     from bcprobe.explore import explore as explore
+    from bcprobe.interventions.maps import patch as patch
+    from bcprobe.interventions.pairs import twins as twins
     from bcprobe.model.checkpoint import load_checkpoint as load  # noqa: F401
     from bcprobe.model.registry import checkpoints as checkpoints
+    from bcprobe.probes.protocol import probe as probe
     from bcprobe.tasks import tasks as tasks
+    from bcprobe.training.loop import train as train
 
 __version__ = "0.1.0"
 
@@ -28,12 +36,20 @@ _NAMES = {
     "InputError": "bcprobe.errors:InputError",
     "activations": "bcprobe.activations.gather:activations",
     "checkpoints": "bcprobe.model.registry:checkpoints",
+    "episode": "bcprobe.episodes.generate:episode",
+    "episodes": "bcprobe.episodes.generate:episodes",
+    "evaluate": "bcprobe.evaluation.suite:evaluate",
     "explore": "bcprobe.explore:explore",
     "load": "bcprobe.model.checkpoint:load_checkpoint",
+    "patch": "bcprobe.interventions.maps:patch",
+    "probe": "bcprobe.probes.protocol:probe",
+    "rollout": "bcprobe.evaluation.rollouts:rollout",
     "tasks": "bcprobe.tasks:tasks",
+    "train": "bcprobe.training.loop:train",
+    "twins": "bcprobe.interventions.pairs:twins",
 }
 #: Names that a submodule has too: the module itself is what the name stands for, and is called.
-_ROOMS = {name: f"bcprobe.{name}" for name in ("activations", "explore", "tasks")}
+_ROOMS = {name: f"bcprobe.{name}" for name in ("activations", "episodes", "explore", "tasks")}
 
 __all__ = ["__version__", *_NAMES]
 

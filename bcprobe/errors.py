@@ -18,3 +18,10 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise InputError(f"unknown {kind} '{name}'{hint}")
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value; raises `InputError` if it is below 1."""
+    if value < 1:
+        raise InputError(f"{name} is {value}; it must be 1 or more")
+    return value

@@ -7,23 +7,54 @@ and training data are the same in every process and on every machine.
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
-#: World seeds of a split start here; the ranges never meet (2**40 worlds each).
-SPLITS = {"train": 0, "validation": 1 << 40, "test": 2 << 40}
+from bcprobe.errors import InputError, check_name
+
+#: Worlds of a split.
+WORLDS = 1 << 40
+#: The largest seed: tables keep 63 bits.
+MOST_SEED = (1 << 63) - 1
+#: World seeds of a split start here; the ranges never meet.
+SPLITS = {"train": 0, "validation": WORLDS, "test": 2 * WORLDS}
 
 
 def generator(*key: int | str) -> np.random.Generator:
     """Generator for a key such as ``("world", "colored_dot_tracking", 3)``.
 
-    Equal keys give equal streams; different keys give independent ones.
+    Equal keys give equal streams; different keys give independent ones. Whole numbers of NumPy
+    count as Python's. Raises `InputError` for parts that are neither whole numbers nor text.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in key)
+    parts = [part if isinstance(part, str) else check_seed(part, "seed", None) for part in key]
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     words = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint32)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words.tolist())))
 
 
+def check_seed(seed: object, name: str = "seed", most: int | None = MOST_SEED) -> int:
+    """A seed as a plain Python integer, which every draw depends on.
+
+    Raises `InputError` if it is no whole number or, with ``most``, not 0 to ``most``.
+    """
+    try:
+        plain = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{name} {seed!r} is no whole number") from None
+    if isinstance(seed, bool):
+        raise InputError(f"{name} {seed!r} is no whole number")
+    if most is not None and plain < 0:
+        raise InputError(f"{name} {plain} is negative; use 0 or more")
+    if most is not None and plain > most:
+        raise InputError(f"{name} {plain} is too large; use {most} or less")
+    return plain
+
+
 def split_seed(split: str, index: int) -> int:
-    """World seed number ``index`` of a split; splits share no seed."""
-    return SPLITS[split] + index
+    """World seed number ``index`` of a split (``train``, ``validation``, ``test``).
+
+    Splits share no seed. Raises `InputError` for an unknown split, or a number out of range.
+    """
+    check_name("split", split, SPLITS)
+    return SPLITS[split] + check_seed(index, "world number", WORLDS - 1)

@@ -20,10 +20,9 @@ from bcprobe.activations.dataset import Activations, Pool, Source, combine, make
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.store import episodes_hash
 from bcprobe.machine import pick_device
-from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import DEFAULT_CHECKPOINT, tasks_for
 from bcprobe.parallel import in_processes
 from bcprobe.progress import Progress
-from bcprobe.tasks import task_list
 
 if TYPE_CHECKING:
     from bcprobe.model.transformer import ClickTransformer
@@ -68,16 +67,8 @@ def activations(
     )  # fmt: skip
     options = {"device": device, "workers": workers, "progress": progress}
     if isinstance(model, (str, Path)):
-        return load_pool(chosen(model, names_of(tasks, model)), str(model), **options)
+        return load_pool(chosen(model, tasks_for(tasks, model)), str(model), **options)
     return _of_model(model, tasks, chosen, options)
-
-
-def names_of(tasks: str | Sequence[str] | None, checkpoint: str | Path | None) -> tuple[str, ...]:
-    """Names of tasks: those given (`task_list`), or those that a checkpoint was trained on."""
-    if tasks:
-        return task_list(tasks)
-    known = () if checkpoint is None else trained_tasks(find_checkpoint(checkpoint))
-    return known or task_list("all")
 
 
 def load_pool(pool: Pool, checkpoint: str, **options: Any) -> Activations:
@@ -96,12 +87,12 @@ def _of_model(
     folder = getattr(model, "folder", None)
     options = {**options, "device": str(model.device)}
     if folder is not None and same_weights(model, folder):
-        return load_pool(chosen(folder, names_of(tasks, folder)), folder.name, **options)
+        return load_pool(chosen(folder, tasks_for(tasks, folder)), folder.name, **options)
     import torch
 
     with tempfile.TemporaryDirectory() as there:
         saved = save_checkpoint(model, there, dtype=torch.float32)
-        return load_pool(chosen(saved, names_of(tasks, folder)), "model in memory", **options)
+        return load_pool(chosen(saved, tasks_for(tasks, folder)), "model in memory", **options)
 
 
 def gather_sources(

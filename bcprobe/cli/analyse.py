@@ -19,10 +19,10 @@ from bcprobe.cli.options import (
     Seed,
     TaskNames,
     at_least_one,
-    tasks_of,
 )
 from bcprobe.errors import InputError, check_name
 from bcprobe.progress import track
+from bcprobe.model.registry import tasks_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def probe(
     pooled, with each left out, and from each to each.
     """
     check_name("latent", latent, LATENTS)
-    tasks = tasks_of(checkpoint, task)
+    tasks = list(tasks_for(task, checkpoint))
     several = len(tasks) > 1
     if own and not several:
         raise InputError("--own tests a probe of several tasks; name another --task, or all")
@@ -142,7 +142,7 @@ def activations(
 
     pool = make_pool(
         checkpoint,
-        tasks_of(checkpoint, task),
+        tasks_for(task, checkpoint),
         at_least_one("--episodes", episodes),
         sites=site or None,
         tokens=token or ("cls", "placed"),
@@ -178,7 +178,7 @@ def intervene(
     along the direction fitted on all the others.
     """
     check_name("latent", latent, LATENTS)
-    tasks = tasks_of(checkpoint, task)
+    tasks = list(tasks_for(task, checkpoint))
     from bcprobe.interventions.steering import intervene as run
     from bcprobe.results import write_table
 

@@ -17,7 +17,6 @@ from bcprobe.cli.options import (
     Seed,
     TaskNames,
     at_least_one,
-    tasks_of,
 )
 
 
@@ -114,7 +113,7 @@ def evaluate(
 
     found = run(
         checkpoint,
-        tasks_of(checkpoint, task),
+        task,
         episodes,
         temperature or (0.0, 0.5, 1.0),
         seed,

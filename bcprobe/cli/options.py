@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bcprobe.errors import InputError
+from bcprobe.errors import at_least_one as at_least_one
 from bcprobe.model.registry import DEFAULT_CHECKPOINT as DEFAULT_CHECKPOINT
 
 DEFAULT_TASK = "colored_dot_tracking"
@@ -29,13 +29,6 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what stands there.
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and cards.")]
 
 
-def at_least_one(name: str, value: int) -> int:
-    """The value; raises `InputError` if it is below 1."""
-    if value < 1:
-        raise InputError(f"{name} is {value}; it must be 1 or more")
-    return value
-
-
 def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK,)) -> list[str]:
     """Names of the tasks asked for, each once; ``all`` stands for those trained on.
 
@@ -44,14 +37,3 @@ def task_names(given: list[str] | None, default: tuple[str, ...] = (DEFAULT_TASK
     from bcprobe.tasks import task_list
 
     return list(task_list(given or default))
-
-
-def tasks_of(checkpoint: str, given: list[str] | None) -> list[str]:
-    """Tasks asked for; none asked for: those that the checkpoint was trained on.
-
-    Raises `InputError` for unknown names.
-    """
-    from bcprobe.model.registry import find_checkpoint, trained_tasks
-
-    default = trained_tasks(find_checkpoint(checkpoint)) if not given else ()
-    return task_names(given, default or (DEFAULT_TASK,))

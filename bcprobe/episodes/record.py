@@ -17,7 +17,7 @@ from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.display import DisplayList
-from bcprobe.rng import generator
+from bcprobe.rng import check_seed, generator
 from bcprobe.tasks import get_task
 from bcprobe.tasks.base import Task, World
 from bcprobe.types import GENERATOR_VERSION
@@ -36,9 +36,7 @@ def open_world(
     """
     rules = get_task(task)
     check_name("difficulty", difficulty, rules.settings)
-    if world_seed < 0:
-        raise InputError(f"seed {world_seed} is negative; use 0 or more")
-    return Simulator(rules, _drawn(rules, world_seed, difficulty), layout)
+    return Simulator(rules, _drawn(rules, check_seed(world_seed), difficulty), layout)
 
 
 @lru_cache(maxsize=4)
@@ -72,7 +70,8 @@ def generate(
         simulator = open_world(task, world_seed, layout, difficulty)
     else:
         simulator, difficulty = Simulator(get_task(task), world, layout), OWN_DATA
-    annotator_seed = world_seed if annotator_seed is None else annotator_seed
+    world_seed = check_seed(world_seed)
+    annotator_seed = check_seed(world_seed if annotator_seed is None else annotator_seed)
     rng = generator("annotator", task, annotator_seed)
     persona = draw_persona(get_annotator(task).habits, rng)
     digest = hashlib.sha256()

@@ -20,9 +20,9 @@ from bcprobe.evaluation.parts import Found, Plan, evaluate_task
 from bcprobe.evaluation.progress import telling
 from bcprobe.evaluation.workers import evaluate_apart
 from bcprobe.gui.layouts import get_layout
-from bcprobe.machine import cores
+from bcprobe.machine import cores, pick_device
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import find_checkpoint
+from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, tasks_for
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import get_task
 
@@ -57,9 +57,9 @@ class Evaluation:
 
 
 def evaluate(
-    checkpoint: str | Path | ClickTransformer,
-    tasks: Sequence[str],
-    episodes: int = 50,
+    checkpoint: str | Path | ClickTransformer = DEFAULT_CHECKPOINT,
+    tasks: str | Sequence[str] | None = None,
+    episodes: int = 20,
     temperatures: Sequence[float] = (0.0, 0.5, 1.0),
     seed: int = 0,
     *,
@@ -67,11 +67,14 @@ def evaluate(
     difficulty: str = "default",
     max_steps: int = MAX_STEPS,
     sections: Iterable[str] = SECTIONS,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Evaluation of a checkpoint on the first ``episodes`` test worlds of each task.
+    """Evaluation of a checkpoint, or a model in memory, on the first test worlds of each task.
+
+    ``tasks``: a name, several, ``all``, or None for those that the checkpoint was trained on;
+    ``episodes`` of each.
 
     ``seed`` drives the model's draws, the random clicker and the places of the forced
     mistakes; the worlds are the same whatever it is. The tasks of a checkpoint on disk are
@@ -88,9 +91,10 @@ def evaluate(
         "max_steps": max_steps,
     }
     parts = tuple(check_name("section", name, SECTIONS) for name in sections)
-    plans = [Plan(task, **settings, sections=parts) for task in tasks]
+    plans = [Plan(task, **settings, sections=parts) for task in tasks_for(tasks, checkpoint)]
     for plan in plans:
         _check(plan)
+    device = pick_device(device)
     workers = min(len(plans), cores() if workers is None else workers)
     with telling(say, len(plans) * (len(parts) + 1)) as told:
         if not isinstance(checkpoint, ClickTransformer) and workers > 1:
@@ -104,7 +108,7 @@ def evaluate(
 
 def _model(checkpoint: str | Path | ClickTransformer, device: str) -> ClickTransformer:
     if isinstance(checkpoint, ClickTransformer):
-        return checkpoint.to(device)
+        return checkpoint  # where its owner put it
     return load_checkpoint(checkpoint, device)
 
 

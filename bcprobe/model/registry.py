@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from safetensors import safe_open
 
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
+from bcprobe.tasks import task_list
+from bcprobe.types import ALL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,6 +142,21 @@ def trained_tasks(folder: Path | str) -> tuple[str, ...]:
     """Tasks that a checkpoint was trained on, from its config; empty if it does not say."""
     experiment = read_card(folder).get("metadata", {}).get("experiment", {})
     return tuple(experiment.get("data", {}).get("tasks", ()))
+
+
+def tasks_for(tasks: str | Iterable[str] | None, checkpoint: Any = None) -> tuple[str, ...]:
+    """Names of the tasks meant: those given, or those that a checkpoint was trained on, or all.
+
+    ``checkpoint`` is a name, a folder, or a model in memory (with its ``folder``, if it came from
+    one). Raises `InputError` for unknown names.
+    """
+    if tasks:
+        return task_list(tasks)
+    if isinstance(checkpoint, (str, Path)):
+        folder: Path | None = find_checkpoint(checkpoint)
+    else:
+        folder = getattr(checkpoint, "folder", None)
+    return (() if folder is None else trained_tasks(folder)) or task_list(ALL)
 
 
 def checkpoint_hash(folder: Path | str) -> str:
