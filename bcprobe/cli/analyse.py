@@ -21,8 +21,8 @@ from bcprobe.cli.options import (
     at_least_one,
 )
 from bcprobe.errors import InputError, check_name
-from bcprobe.progress import track
 from bcprobe.model.registry import tasks_for
+from bcprobe.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
