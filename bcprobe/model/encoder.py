@@ -170,15 +170,11 @@ class FrameEncoder(nn.Module):
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__()
         self.n_cells = math.prod(config.split) if config.cell_channels else 0
-        self.channels = config.cell_channels
+        #: Patches and width of a frame as `see` gives it.
+        self.seen = config.n_patches, config.d_model + self.n_cells * config.cell_channels
         self.patches = DinoEncoder(config) if config.encoder == "dinov2" else PatchEncoder(config)
         self.click = ClickEncoder(config.d_model)
         self.extra = nn.Parameter(0.02 * torch.randn(config.n_registers + 1, config.d_model))
-
-    @property
-    def width(self) -> int:
-        """Last dimension of what `see` makes."""
-        return self.extra.shape[-1] + self.n_cells * self.channels
 
     def see(self, frames: Tensor) -> Tensor:
         """What is made of uint8 frames [n, 3, 360, 480], to be kept: [n, patch, width].

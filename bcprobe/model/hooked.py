@@ -91,6 +91,7 @@ class HookedModel(HookedRootModule):  # type: ignore[misc]
     """
 
     blocks: nn.ModuleList
+    ln_final: Any
     head: Any
     encoder: Any
 
@@ -135,15 +136,15 @@ class HookedModel(HookedRootModule):  # type: ignore[misc]
     @property
     def cfg(self) -> LensConfig:
         """The model's shape, device and type, as TransformerLens asks for them."""
-        weight = next(self.parameters())
-        self._lens.device, self._lens.dtype = str(weight.device), weight.dtype
+        self._lens.device, self._lens.dtype = str(self.device), self.ln_final.w.dtype
         self._lens.model_name = html.name_of(self)
         return self._lens
 
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return next(self.parameters()).device
+        found: torch.device = self.ln_final.w.device
+        return found
 
     @property
     def QK(self) -> FactoredMatrix:
@@ -211,8 +212,7 @@ class HookedModel(HookedRootModule):  # type: ignore[misc]
         elif not isinstance(frames, Tensor) and previous is None:
             frames, previous, segments = self.inputs(frames)
         if not torch.compiler.is_compiling():
-            seen = self.config.n_patches, self.encoder.width
-            check_inputs(frames, previous, segments, seen, self.device)
+            check_inputs(frames, previous, segments, self.encoder.seen, self.device)
         if segments is None:
             segments = torch.zeros(frames.shape[:2], dtype=torch.long, device=frames.device)
         return frames, previous, segments

@@ -84,13 +84,13 @@ def check_inputs(
         missing = "previous clicks int64 [batch, frame, 2]" if previous is None else "tensors"
         raise InputError(f"a model takes episodes, or frames and previous clicks; give {missing}")
     _check_frames(frames, tuple(seen))
-    batch = tuple(frames.shape[:2])
+    batch = frames.shape[:2]
     if previous.shape != (*batch, 2) or previous.is_floating_point():
         raise InputError(
             f"previous clicks are {_shape(previous)}; for these frames they are int64 "
             f"[{batch[0]}, {batch[1]}, 2]"
         )
-    if segments is not None and tuple(segments.shape) != batch:
+    if segments is not None and segments.shape != batch:
         raise InputError(
             f"segments are {_shape(segments)}; for these frames they are int64 {list(batch)}"
         )
