@@ -10,14 +10,27 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c "$(FITS)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: demo test lint types docs notebooks figures bench bench-gpu clean
+.PHONY: demo test test-all coverage lab lint types docs notebooks figures bench bench-gpu clean
 .NOTPARALLEL:
 
 demo: .venv/base.stamp
 	$(BIN)/bcprobe probe --latent mistake
 
+# A process a core, one thread each; `make test PYTEST="tests/probes"` runs a part.
+PYTEST ?= tests
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST)
+
+# Slow ones too: kills, many runs, a browser.
+test-all: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST)
+
+coverage: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term $(PYTEST)
+
+# JupyterLab on the notebooks, in this environment.
+lab: .venv/dev.stamp
+	$(BIN)/jupyter lab notebooks
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -67,3 +67,9 @@ def test_bad_names_are_one_line() -> None:
         bp.load("dots-nan")
     with pytest.raises(bp.InputError, match="unknown task"):
         bp.activations("dots-nano", tasks="dots", episodes=1)
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    heavy = "{'numpy', 'pandas', 'torch', 'matplotlib', 'sklearn', 'scipy', 'pyarrow', 'seaborn'}"
+    code = f"import sys, bcprobe.cli; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

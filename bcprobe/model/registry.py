@@ -10,11 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
-
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.config import SCHEMA_VERSION
-from bcprobe.tasks import task_list
 from bcprobe.types import ALL
 
 if TYPE_CHECKING:
@@ -150,6 +147,8 @@ def tasks_for(tasks: str | Iterable[str] | None, checkpoint: Any = None) -> tupl
     ``checkpoint`` is a name, a folder, or a model in memory (with its ``folder``, if it came from
     one). Raises `InputError` for unknown names.
     """
+    from bcprobe.tasks import task_list  # loads SciPy
+
     if tasks:
         return task_list(tasks)
     if isinstance(checkpoint, (str, Path)):
@@ -192,6 +191,8 @@ def _row(name: str, folder: Path) -> tuple[Any, ...]:
 
 def parameters(folder: Path | str) -> int:
     """Number of weights of a checkpoint, from the heads of its files."""
+    from safetensors import safe_open
+
     total = 0
     for name in read_card(folder)["weights"]:
         with safe_open(Path(folder) / name, framework="numpy") as weights:
