@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,10 @@ class Score:
         """JSON form; nan becomes ``None``."""
         plain = asdict(self)
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
+
+    def row(self, **names: Any) -> dict[str, Any]:
+        """Row of a tidy table: the names that say which number it is, then the numbers."""
+        return {**names, **asdict(self)}
 
     def __str__(self) -> str:
         return f"{self.estimate:.3f} [{self.lower:.3f}, {self.upper:.3f}]"

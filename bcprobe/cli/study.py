@@ -148,14 +148,14 @@ def experiments(json_: Json = False) -> None:
 
     from bcprobe.experiments import EXPERIMENTS
     from bcprobe.model.transformer import ClickTransformer
-    from bcprobe.studies.costs import RATES, learning
+    from bcprobe.studies.costs import RATES
 
     found = []
     for name, make in EXPERIMENTS.items():
         plan = make()
         with torch.device("meta"):
             model = ClickTransformer(plan.model)
-        seconds = {device: learning(plan.model, plan.frames, RATES[device]) for device in RATES}
+        seconds = {device: RATES[device].training(plan.model, plan.frames) for device in RATES}
         found.append(
             {
                 "name": name,

@@ -1,4 +1,4 @@
-"""DAgger: does learning what to do where the network itself ends up mend its worst tasks?
+"""DAgger: does learning what to do where the network itself ends up improve its worst tasks?
 
 On the tasks with the lowest closed-loop score, the network and the annotator take turns by chance
 (beta is the annotator's share), the annotator says at every visited state what it would do, and
@@ -28,7 +28,7 @@ from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
 from bcprobe.results import read_table
 from bcprobe.rng import generator, split_seed
-from bcprobe.studies.costs import RATES, Rate, learning, looking
+from bcprobe.studies.costs import RATES, Rate
 from bcprobe.studies.measure import (
     click_rows,
     config_of,
@@ -36,7 +36,6 @@ from bcprobe.studies.measure import (
     load,
     loop_rows,
     loop_scores,
-    scored,
     shape_of,
     trained,
     unseen,
@@ -56,7 +55,7 @@ COLUMNS = ("metric", "task", "method", "kind", "estimate", "lower", "upper", "n"
 
 @dataclass(frozen=True)
 class Settings:
-    """``worst`` tasks of the checkpoint, by ``worlds`` worked alone. ``rounds`` of ``rolled``
+    """``worst`` tasks of the checkpoint, by ``worlds`` in closed loop. ``rounds`` of ``rolled``
     episodes each, with ``frames`` of fine-tuning after each; of its episodes a ``share`` (0-1)
     comes from the rollouts."""
 
@@ -93,11 +92,11 @@ def runs(settings: Settings) -> Runs:
     general = ("checkpoint", "worlds", "max_steps", "difficulty")
     plain = {key: named[key] for key in general}
     tasks = len(trained_tasks(find_checkpoint(settings.checkpoint)))
-    alone = looking(config, settings.worlds * settings.max_steps, rate)
-    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + tasks * alone)
+    loops = rate.inference(config, settings.worlds * settings.max_steps)
+    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + tasks * loops)
     own = {key: named[key] for key in named if key not in ("worst", "betas", "seeds", "rate")}
     own["model"] = config.as_dict()
-    seconds = _seconds(settings, config, rate) + 2 * alone
+    seconds = _seconds(settings, config, rate) + 2 * loops
     methods = ["cloning", *(f"beta-{beta:g}" for beta in settings.betas)]
     runs = [
         Run(
@@ -115,8 +114,8 @@ def runs(settings: Settings) -> Runs:
 
 
 def _seconds(settings: Settings, config: ClickTransformerConfig, rate: Rate) -> float:
-    rollouts = looking(config, settings.rolled * EPISODE, rate)
-    return settings.rounds * (learning(config, settings.frames, rate) + rollouts)
+    rollouts = rate.inference(config, settings.rolled * EPISODE)
+    return settings.rounds * (rate.training(config, settings.frames) + rollouts)
 
 
 class Turns:
@@ -228,15 +227,15 @@ def _visit(
 def _tested(model: Any, task: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
     worlds = unseen(parameters["worlds"])
     shown = {"difficulty": parameters["difficulty"]}
-    alone = loop_rows(model, task, worlds, max_steps=parameters["max_steps"], **shown)
-    return pd.concat([alone, click_rows(model, task, worlds, **shown)], ignore_index=True)
+    loops = loop_rows(model, task, worlds, max_steps=parameters["max_steps"], **shown)
+    return pd.concat([loops, click_rows(model, task, worlds, **shown)], ignore_index=True)
 
 
 def worst_tasks(folder: Path) -> list[str]:
-    """Tasks of the choice from the lowest score alone to the highest; of equals, by success."""
+    """Tasks of the choice by closed-loop score, the lowest first; of equals, by success."""
     rows = read_table(folder / ROWS, ("task", "score"))
-    alone = rows[rows["score"].notna()]
-    means = alone.groupby("task", sort=False)[["score", "success"]].mean()
+    loops = rows[rows["score"].notna()]
+    means = loops.groupby("task", sort=False)[["score", "success"]].mean()
     return [str(task) for task in means.sort_values(["score", "success"], kind="stable").index]
 
 
@@ -245,14 +244,14 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
     By ``task`` and ``method`` (``none``: the checkpoint, on all its tasks; ``cloning``;
     ``beta-B``):
-    ``success``, ``done``, ``score`` and ``steps`` alone, and teacher-forced ``accuracy`` and
-    ``nll`` by ``kind`` of click.
+    ``success``, ``done``, ``score`` and ``steps`` in closed loop, and teacher-forced
+    ``accuracy`` and ``nll`` by ``kind`` of click.
     """
     made: list[dict[str, Any]] = []
     for (task, method), own in rows.groupby(["task", "method"], sort=False):
         names = {"task": task, "method": method}
-        alone = own[own["kind"].isna()]
-        made += loop_scores(alone, draws_of(alone), **names)
+        loops = own[own["kind"].isna()]
+        made += loop_scores(loops, draws_of(loops), **names)
         made += _accuracies(own[own["kind"].notna()], names)
     return pd.DataFrame(made, columns=list(COLUMNS))
 
@@ -263,7 +262,7 @@ def _accuracies(rows: pd.DataFrame, names: dict[str, Any]) -> Iterator[dict[str,
         for metric, column in (("accuracy", "hits"), ("nll", "nll")):
             values: np.ndarray[Any, Any] = draws.ratio(own, column, "n")
             score = score_of(values, int(own["n"].sum()))
-            yield scored(score, metric=metric, kind=kind, **names)
+            yield score.row(metric=metric, kind=kind, **names)
 
 
 STUDY = Study("dagger", SETTINGS, runs, work, summarise)

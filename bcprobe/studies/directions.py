@@ -25,16 +25,16 @@ from bcprobe.interventions.cls_edits import Bench, add, make_twins, random_direc
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.linear import Predictions, score
-from bcprobe.studies.measure import scored, unseen
+from bcprobe.studies.measure import unseen
 
 LATENT = "mistake"
-#: Doses, in units of the distance between the two sides' means along the direction.
+#: Coefficients, in units of the distance between the two sides' means along the direction.
 ALPHAS = (-1.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """Steps of annotators' episodes, asked whether a mistake stands: features of each site."""
+class Examples:
+    """Steps of annotators' episodes with the label (a mistake stands): features of each site."""
 
     question: Question
     features: dict[str, NDArray[np.float32]]
@@ -48,8 +48,10 @@ class Fitted:
     scale: float
 
 
-def asked(model: ClickTransformer, task: str, worlds: Sequence[int], **shown: Any) -> Asked | None:
-    """The question of a task's test worlds; None if there is nothing to tell apart."""
+def examples(
+    model: ClickTransformer, task: str, worlds: Sequence[int], **shown: Any
+) -> Examples | None:
+    """The question of a task's test worlds; None if the label has one value only."""
     episodes = [generate(task, world, **shown) for world in worlds]
     activations = collect(model, episodes)
     try:
@@ -57,10 +59,10 @@ def asked(model: ClickTransformer, task: str, worlds: Sequence[int], **shown: An
     except InputError:
         return None
     values = activations.values.items()
-    return Asked(question, {site: question.features(found) for site, found in values})
+    return Examples(question, {site: question.features(found) for site, found in values})
 
 
-def fit(parts: Sequence[Asked | None]) -> dict[str, Fitted]:
+def fit(parts: Sequence[Examples | None]) -> dict[str, Fitted]:
     """The direction of each site over all parts. Raises `InputError` if there is none to fit."""
     known = [part for part in parts if part is not None]
     if not known:
@@ -88,8 +90,8 @@ def read_saved(path: Path) -> dict[str, Fitted]:
         return {site: Fitted(arrays[site][:-1], float(arrays[site][-1])) for site in arrays.files}
 
 
-def reading_rows(
-    fitted: dict[str, Fitted], tested: Asked | None, **names: Any
+def auc_rows(
+    fitted: dict[str, Fitted], tested: Examples | None, **names: Any
 ) -> Iterator[dict[str, Any]]:
     """AUC of the projections on each site's direction in steps that it was not fitted on."""
     if tested is None:
@@ -99,7 +101,7 @@ def reading_rows(
     for site, one in fitted.items():
         values = tested.features[site].astype(float) @ one.unit
         reading = Predictions("binary", question.truth, values, question.groups, folds)
-        yield scored(score(reading).score, metric="auc", site=site, **names)
+        yield score(reading).score.row(metric="auc", site=site, **names)
 
 
 def steering_rows(
@@ -126,4 +128,4 @@ def steering_rows(
                     values = bench.p_undo(heat)
                     found = mean_score(values, np.arange(len(values)))
                     where = {"site": site, "direction": name, "alpha": alpha, "side": side}
-                    yield scored(found, metric="p_undo", **where, **names)
+                    yield found.row(metric="p_undo", **where, **names)

@@ -18,14 +18,13 @@ from bcprobe.errors import InputError
 from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, LAYOUTS, TRAINING_LAYOUTS
 from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, read_card
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.studies.costs import RATES, learning, looking
-from bcprobe.studies.directions import asked, fit, reading_rows
+from bcprobe.studies.costs import RATES
+from bcprobe.studies.directions import auc_rows, examples, fit
 from bcprobe.studies.measure import (
     click_rows,
     config_of,
     draws_of,
     load,
-    scored,
     shape_of,
     trained,
     unseen,
@@ -77,16 +76,16 @@ SETTINGS = {
 
 
 def runs(settings: Settings) -> Runs:
-    """The checkpoint as it is, and fine-tuned on one layout and on eight, once for each seed."""
+    """The checkpoint itself, and fine-tuned on one layout and on eight, once for each seed."""
     config, rate = shape_of(settings.checkpoint), RATES[settings.rate]
     named = asdict(settings)
     plain = {key: value for key, value in named.items() if key not in ("seeds", "rate", "frames")}
     plain |= {"model": config.as_dict(), "first": first_layout(settings.checkpoint)}
     looks = len(settings.layouts) * len(settings.tasks) * EPISODE
     looks *= settings.episodes + settings.fitted
-    test = looking(config, looks, rate)
+    test = rate.inference(config, looks)
     start = Run("as-it-is", {"training": "none", "seed": 0, **plain}, 0, rate.start + test)
-    tuned = learning(config, settings.frames, rate) + test
+    tuned = rate.training(config, settings.frames) + test
     runs = [
         Run(
             f"{training}-seed-{seed}",
@@ -162,13 +161,13 @@ def _probed(model: ClickTransformer, parameters: Mapping[str, Any]) -> Iterator[
     own, count = parameters["first"], parameters["fitted"]
     worlds, others = unseen(count), unseen(count, first=count)
     for task in parameters["tasks"]:
-        at_home = asked(model, task, worlds, layout=own, **shown)
+        at_home = examples(model, task, worlds, layout=own, **shown)
         if at_home is None:
             continue
         fitted = fit([at_home])
         for layout in parameters["layouts"]:
-            tested = asked(model, task, others, layout=layout, **shown)
-            yield from reading_rows(fitted, tested, task=task, layout=layout)
+            tested = examples(model, task, others, layout=layout, **shown)
+            yield from auc_rows(fitted, tested, task=task, layout=layout)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +186,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         for names, own in clicks.groupby(["training", *by, "kind"], sort=False):
             values = draws_of(own).ratio(own, "hits", "n")
             named = dict(zip(("training", *by, "kind"), names, strict=True))
-            made.append(scored(score_of(values, int(own["n"].sum())), metric="accuracy", **named))
+            made.append(score_of(values, int(own["n"].sum())).row(metric="accuracy", **named))
     if probed:
         made += _aucs(rows[rows["metric"] == "auc"])
     return pd.DataFrame(made, columns=list(COLUMNS))
@@ -207,7 +206,7 @@ def group_of(layout: str, first: str) -> str:
 
 
 def _kinds(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with those of all buttons together, and worlds told apart by task."""
+    """The rows with those of all buttons together, and worlds named by task."""
     buttons = rows[rows["kind"].isin(BUTTONS)].assign(kind="buttons")
     both = pd.concat([rows, buttons], ignore_index=True)
     return both.assign(world=both["task"] + " " + both["world"].astype(int).astype(str))

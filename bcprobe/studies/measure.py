@@ -1,4 +1,4 @@
-"""What runs of several studies do: train, predict, work alone; and means over seeds and worlds.
+"""What runs of several studies do: train, predict, work in closed loop; means over their seeds.
 
 Raw rows are one a world, so that the summary can draw worlds and seeds anew.
 """
@@ -23,7 +23,6 @@ from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.config import ClickTransformerConfig, config_from_dict
 from bcprobe.model.registry import find_checkpoint, read_card
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.results import Score
 from bcprobe.rng import split_seed
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import train
@@ -94,7 +93,7 @@ def loop_rows(
     difficulty: str = "default",
     max_steps: int,
 ) -> pd.DataFrame:
-    """A model at work alone, a row for each world: ``success``, ``done``, ``score``, ``steps``."""
+    """A model in closed loop, a row for each world: ``success``, ``done``, ``score``, ``steps``."""
     shown: dict[str, Any] = {"layout": layout, "difficulty": difficulty, "max_steps": max_steps}
     made = work(ModelPolicy(model, temperature), task, worlds, origin="model", **shown)
     rows = [
@@ -139,18 +138,13 @@ def draws_of(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Draws:
     return Draws(sorted(rows["seed"].unique()), sorted(rows["world"].unique()), resamples)
 
 
-def scored(score: Score, **names: Any) -> dict[str, Any]:
-    """A row of a tidy table."""
-    return {**names, **score.__dict__}
-
-
 def loop_scores(rows: pd.DataFrame, draws: Draws, **names: Any) -> list[dict[str, Any]]:
     """Scores of `loop_rows` with ``seed``: shares of worlds with Wilson's interval, and means."""
     known = rows.assign(n=1.0)
     count = len(known)
     shares = {name: wilson(int(known[name].sum()), count) for name in ("success", "done")}
     means = {name: score_of(draws.ratio(known, name, "n"), count) for name in ("score", "steps")}
-    return [scored(one, metric=name, **names) for name, one in {**shares, **means}.items()]
+    return [one.row(metric=name, **names) for name, one in {**shares, **means}.items()]
 
 
 def config_of(parameters: Mapping[str, Any]) -> ClickTransformerConfig:

@@ -38,13 +38,12 @@ from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.linear import check_folds, cross_predict, fit_probes
 from bcprobe.probes.metrics import auc
 from bcprobe.rng import split_seed
-from bcprobe.studies.costs import RATES, learning, looking
+from bcprobe.studies.costs import RATES
 from bcprobe.studies.measure import (
     Draws,
     click_rows,
     config_of,
     load,
-    scored,
     shape_of,
     trained,
     unseen,
@@ -133,13 +132,16 @@ def runs(settings: Settings) -> Runs:
     count = tasks * EPISODE * (len(settings.checkpoints) * settings.rolled + settings.probed)
     measured = _measured(settings, tasks * EPISODE)
     first = Run(
-        ROLLOUTS, {"method": ROLLOUTS, "seed": 0, **shared}, 0, looking(config, count, rate)
+        ROLLOUTS,
+        {"method": ROLLOUTS, "seed": 0, **shared},
+        0,
+        rate.inference(config, count),
     )
     start = Run(
         START,
         {"method": START, "seed": 0, **shared},
         0,
-        rate.start + looking(config, measured, rate),
+        rate.start + rate.inference(config, measured),
         (ROLLOUTS,),
     )
     learned = [
@@ -147,7 +149,7 @@ def runs(settings: Settings) -> Runs:
             f"{method}-seed-{seed}",
             {"method": method, "seed": seed, **shared},
             settings.frames,
-            learning(config, settings.frames, rate) + looking(config, measured, rate),
+            rate.training(config, settings.frames) + rate.inference(config, measured),
             (ROLLOUTS,),
         )
         for seed in settings.seeds
@@ -388,10 +390,10 @@ def _compared(
         for method, own in _methods(rows):
             found[method] = Draws(sorted(own["seed"].unique()), worlds).ratio(own, above, below)
             known = {"metric": metric, "method": method, **names}
-            yield scored(score_of(found[method], int(own[below].sum())), **known)
+            yield score_of(found[method], int(own[below].sum())).row(**known)
         known = {"metric": metric, "method": DIFFERENCE, **names}
         difference = found[RECOVERIES] - found[PLAIN]
-        yield scored(score_of(difference, int(rows[below].sum())), **known)
+        yield score_of(difference, int(rows[below].sum())).row(**known)
 
 
 def _loop(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -418,9 +420,9 @@ def _probes(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
             found[method] = _aucs(mine, sorted(own["world"].unique()))
             names = {"metric": "auc", "task": ALL, "kind": kind, "site": site}
             n = int((mine["seed"] == mine["seed"].iloc[0]).sum())
-            yield scored(score_of(found[method], n), method=method, **names)
+            yield score_of(found[method], n).row(method=method, **names)
         difference = found[RECOVERIES] - found[PLAIN]
-        yield scored(score_of(difference, n), method=DIFFERENCE, **names)
+        yield score_of(difference, n).row(method=DIFFERENCE, **names)
 
 
 def _aucs(rows: pd.DataFrame, worlds: Sequence[Any]) -> NDArray[np.float64]:

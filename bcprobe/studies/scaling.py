@@ -19,14 +19,13 @@ from bcprobe.bootstrap import score_of
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.registry import list_steps
 from bcprobe.studies import power_law
-from bcprobe.studies.costs import RATES, learning, looking
+from bcprobe.studies.costs import RATES
 from bcprobe.studies.measure import (
     Draws,
     click_rows,
     config_of,
     draws_of,
     load,
-    scored,
     trained,
     unseen,
 )
@@ -96,7 +95,7 @@ def _member(settings: Settings, size: tuple[int, int, int], seed: int) -> Run:
     plain = {k: v for k, v in asdict(settings).items() if k not in ("sizes", "seeds", "rate")}
     looks = settings.episodes * len(settings.tasks) * EPISODE
     steps = len(_powers(settings.first, settings.frames))
-    seconds = learning(config, settings.frames, rate) + steps * looking(config, looks, rate)
+    seconds = rate.training(config, settings.frames) + steps * rate.inference(config, looks)
     return Run(
         name=f"width-{size[0]}-seed-{seed}",
         parameters={**plain, "model": config.as_dict(), "seed": seed},
@@ -215,7 +214,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     last = rows[rows["annotator_nll"].notna()]
     draws = draws_of(last)
     own = score_of(draws.ratio(last, "annotator_nll", "n"), int(last["n"].sum()))
-    made = [*_losses(found), scored(own, metric="annotator_loss")]
+    made = [*_losses(found), own.row(metric="annotator_loss")]
     made += [*_fits(found), *_equal_loss(found)]
     columns = ("metric", "name", "parameters", "frames", "flops", "level")
     return pd.DataFrame(made, columns=[*columns, "estimate", "lower", "upper", "n"])
@@ -229,7 +228,7 @@ def _losses(found: Curves) -> Iterator[dict[str, Any]]:
                 values = found.accuracy[kind][i, j] if kind else found.loss[i, j]
                 metric = "accuracy" if kind else "loss"
                 score = score_of(values, found.n[kind])
-                yield scored(score, metric=metric, name=kind, **names)
+                yield score.row(metric=metric, name=kind, **names)
 
 
 def _fits(found: Curves) -> Iterator[dict[str, Any]]:
@@ -242,7 +241,7 @@ def _fits(found: Curves) -> Iterator[dict[str, Any]]:
     ]
     fits = np.stack([first, *drawn], axis=1)  # (number, resample)
     for name, values in zip(power_law.NAMES, fits, strict=True):
-        yield scored(score_of(values, len(size)), metric="fit", name=name)
+        yield score_of(values, len(size)).row(metric="fit", name=name)
 
 
 def _equal_loss(found: Curves) -> Iterator[dict[str, Any]]:
@@ -258,16 +257,16 @@ def _equal_loss(found: Curves) -> Iterator[dict[str, Any]]:
     names: dict[str, Any] = {"level": level}
     for size, values in zip(found.parameters, needed, strict=True):
         score = score_of(values, found.n[""])
-        yield scored(score, metric="frames_to_loss", parameters=size, **names)
+        yield score.row(metric="frames_to_loss", parameters=size, **names)
     factors = np.array(
         [power_law.factor_per_ten(found.parameters, needed[:, k]) for k in resamples]
     )
-    yield scored(score_of(factors, len(found.parameters)), metric="fewer_frames", **names)
+    yield score_of(factors, len(found.parameters)).row(metric="fewer_frames", **names)
     for kind, values in found.accuracy.items():
         for size, loss, own in zip(found.parameters, found.loss, values, strict=True):
             at = [power_law.at_loss(level, loss[:, k], own[:, k]) for k in resamples]
             score = score_of(np.array(at), found.n[kind])
-            yield scored(score, metric="accuracy_at_loss", name=kind, parameters=size, **names)
+            yield score.row(metric="accuracy_at_loss", name=kind, parameters=size, **names)
 
 
 STUDY = Study("scaling", SETTINGS, runs, work, summarise)

@@ -2,7 +2,7 @@
 
 The multi-task checkpoint is fine-tuned, and a network of its shape trained from nothing, on so
 many different episodes, gone through again and again; both are taught the annotator's whole
-distribution at each frame, as the checkpoint was. Beside them the checkpoint as it is, and
+distribution at each frame, as the checkpoint was. Beside them the checkpoint zero-shot, and
 with episodes of the new task before its eyes. The mistake direction of the checkpoint's own tasks
 is read and added on the new task, before and after.
 """
@@ -18,8 +18,8 @@ import pandas as pd
 
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.registry import NINE_TASK_SERIES, find_checkpoint, trained_tasks
-from bcprobe.studies.costs import RATES, learning, looking
-from bcprobe.studies.directions import asked, fit, read_saved, reading_rows, save, steering_rows
+from bcprobe.studies.costs import RATES
+from bcprobe.studies.directions import auc_rows, examples, fit, read_saved, save, steering_rows
 from bcprobe.studies.in_context import Prompted
 from bcprobe.studies.measure import (
     config_of,
@@ -52,9 +52,9 @@ class Settings:
     """``episodes`` to learn from, ``scratch`` those that only a network from nothing gets.
 
     ``frames`` is the length of every run (longer where the episodes would not be seen once);
-    ``worlds`` are worked alone. Directions are fitted on ``fitted`` episodes of each task, read on
-    ``probed`` of the new one and added at ``pairs`` twins; ``tuned`` names the run of so many
-    episodes that is looked into afterwards.
+    ``worlds`` are worked in closed loop. Directions are fitted on ``fitted`` episodes of each task,
+    tested on ``probed`` of the new one and added at ``pairs`` twins; ``tuned`` names the run of so
+    many episodes whose directions are evaluated afterwards.
     """
 
     episodes: tuple[int, ...] = (50, 100, 250, 500, 1000, 2000)
@@ -87,29 +87,32 @@ SETTINGS = {
 
 
 def runs(settings: Settings) -> Runs:
-    """The checkpoint as it is, prompted, looked into; every run; one run looked into."""
+    """The checkpoint zero-shot and prompted; every training run; directions before and after."""
     config = shape_of(settings.checkpoint)
     named = asdict(settings)
     plain = {key: named[key] for key in ("checkpoint", "task", "worlds", "max_steps", "difficulty")}
     rate = RATES[settings.rate]
-    alone = looking(config, settings.worlds * settings.max_steps, rate)
-    as_it_is = tuple(
-        Run(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + alone)
+    loops = rate.inference(config, settings.worlds * settings.max_steps)
+    untrained = tuple(
+        Run(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + loops)
         for name in ("zero_shot", "in_context")
     )
-    return *as_it_is, *_runs(settings, config, plain, alone), *_insides(settings, config, plain)
+    return *untrained, *_runs(settings, config, plain, loops), *_insides(settings, config, plain)
 
 
 def _runs(
-    settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any], alone: float
+    settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any], loops: float
 ) -> Iterator[Run]:
-    asked_of = {"fine_tuned": settings.episodes, "scratch": (*settings.episodes, *settings.scratch)}
+    counts = {
+        "fine_tuned": settings.episodes,
+        "scratch": (*settings.episodes, *settings.scratch),
+    }
     known = {key: asdict(settings)[key] for key in ("group", "rows", "row_length")}
     known["model"] = config.as_dict()
-    for start, counts in asked_of.items():
-        for count in counts:
+    for start, numbers in counts.items():
+        for count in numbers:
             frames = max(settings.frames, EPISODE * count)
-            seconds = learning(config, frames, RATES[settings.rate]) + DRAW * frames + alone
+            seconds = RATES[settings.rate].training(config, frames) + DRAW * frames + loops
             for seed in settings.seeds:
                 own = {"what": start, "episodes": count, "seed": seed, "frames": frames}
                 name = f"{start.replace('_', '-')}-{count}-seed-{seed}"
@@ -123,7 +126,7 @@ def _insides(
     rate = RATES[settings.rate]
     tuned = f"fine-tuned-{settings.tuned}-seed-{settings.seeds[0]}"
     frames = settings.fitted * OTHERS * 9 + (settings.probed + 3 * settings.pairs) * EPISODE
-    seconds = rate.start + looking(config, frames, rate)
+    seconds = rate.start + rate.inference(config, frames)
     yield Run("inside-before", {"what": "before", **plain, **known}, 0, seconds)
     after = {"what": "after", "tuned": tuned, **plain, **known}
     yield Run("inside-after", after, 0, seconds, (tuned, "inside-before"))
@@ -191,22 +194,22 @@ def _inside(parameters: Mapping[str, Any], folder: Path) -> Iterator[dict[str, A
     if when == "after":
         name = folder.parent / parameters["tuned"] / "run"
     model = load(name)
-    own = [asked(model, one, unseen(parameters["fitted"]), **shown) for one in tasks]
+    own = [examples(model, one, unseen(parameters["fitted"]), **shown) for one in tasks]
     fitted = {when: fit(own)}
     if when == "before":
         save(fitted[when], folder / DIRECTIONS)
     else:
         fitted["kept"] = read_saved(folder.parent / "inside-before" / DIRECTIONS)
-    tested = asked(model, task, unseen(parameters["probed"]), **shown)
+    tested = examples(model, task, unseen(parameters["probed"]), **shown)
     for which, directions in fitted.items():
-        yield from reading_rows(directions, tested, when=which)
+        yield from auc_rows(directions, tested, when=which)
         yield from steering_rows(model, directions, task, parameters["pairs"], when=which)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """A row for each number; ``metric`` says which.
 
-    Alone on the new task: ``success``, ``done``, ``score`` (pairs right) and ``steps``, by
+    In closed loop on the new task: ``success``, ``done``, ``score`` (pairs right) and ``steps``, by
     ``start`` (``fine_tuned``, ``scratch``, ``zero_shot``, ``in_context``) and ``episodes`` learned
     from. Of the mistake direction, by ``when`` (``before``; ``after``, fitted anew; ``kept``, the
     one before in the network after): ``auc`` and, by ``direction``, ``alpha`` and ``side``,
