@@ -56,7 +56,7 @@ def interval(estimate: float, values: ArrayLike, n: int, units: int | None = Non
     known = known[np.isfinite(known)]
     if math.isnan(estimate) or len(known) == 0:
         return Score(estimate, math.nan, math.nan, n)
-    if units is not None and 0 <= estimate <= 1 and np.ptp(known) == 0 and len(known) > 1:
+    if units is not None and estimate in (0.0, 1.0) and np.ptp(known) == 0 and len(known) > 1:
         return Score(estimate, *exact(estimate * units, units), n)
     lower, upper = np.quantile(known, [0.025, 0.975])
     return Score(estimate, float(lower), float(upper), n)
@@ -90,13 +90,13 @@ def spread_interval(
 
     For resamples whose level is biased, as that of refits is (each sees 63 % of the units): only
     their spread is used. A ``share`` (0-1, such as an AUC) is spread on the logit scale, so that
-    the interval stays inside; where all values are equal it is `exact` over ``units``.
+    the interval stays inside; at 0 and at 1 it is `exact` over ``units``.
     """
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     if math.isnan(estimate) or len(known) < 2:
         return Score(estimate, math.nan, math.nan, n)
-    if share and units is not None and (np.ptp(known) == 0 or estimate in (0.0, 1.0)):
+    if share and units is not None and estimate in (0.0, 1.0):
         return Score(estimate, *exact(estimate * units, units), n)
     if not share:
         half = critical * float(known.std(ddof=1))

@@ -61,10 +61,11 @@ def plot_layers(table: pd.DataFrame) -> Figure:
     ``metric``, ``chance``, ``estimate``, ``lower`` and ``upper``. Controls are those of the
     leading negatives. R2 below -0.25 is not shown.
     """
-    probes = table[table["kind"] == "probe"]
+    table = at_cls(table)
+    probes = table[(table["kind"] == "probe") & table["negatives"].isin(NEGATIVES)]
     sites = list(dict.fromkeys(probes["site"]))
     place = {site: number for number, site in enumerate(sites)}
-    controls = table[table["negatives"] == leading(table)]
+    controls = headline(table)
     names = [site_label(site) for site in sites]
     plain = all(name.isdigit() for name in names)
     with in_style():
@@ -118,7 +119,7 @@ def plot_many_tasks(table: pd.DataFrame) -> Figure:
 
     ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a binary label.
     """
-    table = table[table["negatives"] == leading(table)]
+    table = headline(table)
     with in_style():
         figure = new_figure(5.2, TEXT)
         (layers, roc), (tasks, cells) = figure.subplots(2, 2, height_ratios=(1, 1.15))
@@ -141,7 +142,7 @@ def plot_many_tasks(table: pd.DataFrame) -> Figure:
 
 def plot_tasks(table: pd.DataFrame) -> Figure:
     """Mean over tasks by layer with controls (left), and each task (right), of any label."""
-    table = table[table["negatives"] == leading(table)]
+    table = headline(table)
     with in_style():
         figure = new_figure(2.9, TEXT)
         left, right = figure.subplots(1, 2)
@@ -162,7 +163,7 @@ def plot_labels(table: pd.DataFrame) -> Figure:
         figure = new_figure(0.5 + 2.2 * len(names), TEXT)
         axes = figure.subplots(len(names), 2, squeeze=False)
         for (left, right), name in zip(axes, names, strict=True):
-            own = table[table["latent"] == name]
+            own = headline(table[table["latent"] == name])
             looks = draw_layers(left, own)
             draw_tasks(right, own)
             left.set_title(name, loc="left")
@@ -186,6 +187,30 @@ def plot_directions(table: pd.DataFrame) -> Figure:
         draw_matrix(axis, pd.concat([cosines, mirrored]), (-1.0, 1.0))
         axis.set_title("cosine of directions", loc="left")
     return figure
+
+
+#: Kinds of rows that no panel shows.
+ASIDE = ("mean_difference", "detectable", "p_value")
+#: Baselines, which stand beside the harder negatives.
+BASELINES = ("click_history", "p_undo")
+
+
+def at_cls(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that read [cls], or no site."""
+    return table[table["token"].isin(["", "cls"])] if "token" in table else table
+
+
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """What the panels show: the leading negatives at [cls], and the baselines' means."""
+    known = at_cls(table)
+    shown = known[(known["negatives"] == leading(known)) & ~known["kind"].isin(ASIDE)]
+    if "scheme" not in known:
+        return shown
+    own = known[known["kind"].isin(BASELINES) & (known["scheme"] == "within")]
+    own = own[own["negatives"] != "history_matched"]
+    several = (own["test_task"] == MEAN).any()
+    own = own[own["test_task"] == MEAN] if several else own
+    return pd.concat([shown[~shown["kind"].isin(BASELINES)], own])
 
 
 def leading(table: pd.DataFrame) -> str:

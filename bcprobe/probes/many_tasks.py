@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import Question, ask, get_latent
-from bcprobe.bootstrap import Floats, Ints, interval
+from bcprobe.bootstrap import Z_95, Floats, Ints, interval, max_t, ratio, spread_interval
 from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
+from bcprobe.probes.controls import shuffled_labels
 from bcprobe.probes.directions import drawn_directions
 from bcprobe.probes.linear import (
     Predictions,
@@ -20,18 +24,43 @@ from bcprobe.probes.linear import (
     ProbeScore,
     check_folds,
     cross_predict,
+    fit_means,
     fit_probes,
+    independent,
     mean_of,
     score,
     score_question,
 )
-from bcprobe.probes.result import LEFT_OUT, MATRIX, MEAN, POOLED, WITHIN, score_row
+from bcprobe.probes.refit import (
+    REFITS,
+    over_tasks,
+    refit_cross,
+    refit_elsewhere,
+    row_counts,
+    weighted_auc,
+)
+from bcprobe.probes.result import (
+    EXACT,
+    LEFT_OUT,
+    MATRIX,
+    MAX_T,
+    MEAN,
+    POOLED,
+    REFIT,
+    TASKS,
+    WITHIN,
+    score_row,
+)
 from bcprobe.results import Score
 from bcprobe.rng import generator
 from bcprobe.types import ALL
 
 #: Refits behind the interval of a cosine: it takes whole fits, so there are few.
 COSINE_RESAMPLES = 40
+#: Permutations of labels behind the matrix's p values.
+PERMUTATIONS = 200
+#: Standard errors that a difference must measure to be found with 80 % power at 5 %, two-sided.
+POWER = 2.802
 #: False-positive rates at which ROC curves are drawn.
 GRID = np.linspace(0, 1, 51)
 
@@ -109,12 +138,15 @@ def matrix(tasks: Sequence[TaskRows], site: str) -> dict[tuple[str, str], Predic
 
 
 def _fit_on(
-    tasks: Sequence[TaskRows], site: str, trains: Sequence[Sequence[TaskRows]]
+    tasks: Sequence[TaskRows],
+    site: str,
+    trains: Sequence[Sequence[TaskRows]],
+    fit: Callable[..., list[Predictor]] = fit_probes,
 ) -> list[tuple[Predictor, Any]]:
     """Probes fitted on sets of the tasks, and the classes that each has seen."""
     features, truth, _, task = _stacked(tasks, site)
     rows = [np.flatnonzero(np.isin(task, [one.task for one in train])) for train in trains]
-    predictors = fit_probes(tasks[0].question.latent.kind, features, truth, rows)
+    predictors = fit(tasks[0].question.latent.kind, features, truth, rows)
     return [(predict, np.unique(truth[own])) for predict, own in zip(predictors, rows, strict=True)]
 
 
@@ -143,39 +175,252 @@ def _stacked(tasks: Sequence[TaskRows], site: str) -> tuple[Any, Any, Ints, Any]
 
 
 def scheme_rows(
-    parts: Mapping[str, Activations], label: str, sites: Sequence[str], best: str
+    parts: Mapping[str, Activations],
+    label: str,
+    names: Sequence[str],
+    best: str,
+    refits: int = REFITS["default"],
 ) -> Iterator[dict[str, Any]]:
-    """Rows of every scheme.
+    """Rows of every scheme, with intervals that include the fit and the choice of the layer.
 
-    Every site for the leading negatives, the best site for others and for the matrix.
+    All ``names`` (`bcprobe.activations.dataset.name_of`) with the leading negatives; the best, at
+    [cls] and at the placed patch, with others. With the leading ones also the matrix from task to
+    task, and probes along differences of means.
     """
     known = get_latent(label)
     for negatives in known.negatives:
         tasks, _ = rows_of_tasks(parts, label, negatives)
         if len(tasks) < 2:
             continue
-        names = {"negatives": negatives, "metric": known.metric, "chance": _chance(tasks)}
+        common: dict[str, Any] = {"negatives": negatives, "metric": known.metric}
+        common["chance"] = _chance(tasks)
         leading = negatives == known.negatives[0]
-        for scheme, site, scores in _scored(tasks, sites if leading else [best]):
-            yield from _rows(scheme, scores, site=site, **names)
+        own = names if leading else [name for name in names if name in (best, f"{best}@placed")]
+        scores = dict(_scored(tasks, own))
+        spread = refit_values(tasks, best, refits) if known.kind == "binary" and refits else {}
+        yield from _interval_rows(scores, spread, best, **common)
+        if known.kind == "binary":
+            yield from _mean_difference_rows(tasks, best, **common)
         if leading:
-            for (train, test), predictions in matrix(tasks, best).items():
-                where = {"train_task": train, "test_task": test, "site": best}
-                yield score_row(score(predictions).score, scheme=MATRIX, **where, **names)
+            yield from matrix_rows(tasks, best, **common)
+
+
+def one_task_rows(
+    activations: Activations,
+    label: str,
+    names: Sequence[str],
+    best: str,
+    refits: int = REFITS["default"],
+) -> Iterator[dict[str, Any]]:
+    """Rows of probes within the one task that there is, as `scheme_rows`."""
+    known = get_latent(label)
+    for negatives in known.negatives:
+        try:
+            question = ask(activations.labels, label, negatives)
+        except InputError:
+            continue
+        one = TaskRows(activations.tasks[0], question, activations)
+        common: dict[str, Any] = {"negatives": negatives, "metric": known.metric}
+        common["chance"] = _chance([one])
+        found = in_threads(partial(_predict_within, one), names)
+        scores = {
+            (WITHIN, name): {one.task: score(predictions)}
+            for name, predictions in zip(names, found, strict=True)
+        }
+        spread: dict[tuple[str, str], Floats] = {}
+        if known.kind == "binary" and refits:
+            features, truth, groups = one.features(best), question.truth, question.groups
+            counts = row_counts(groups, refits)
+            refitted, folds = refit_cross(features, truth, groups, counts)
+            spread[WITHIN, one.task] = weighted_auc(truth, refitted, counts, folds)
+            fitted = cross_predict("binary", features, truth, groups, fit=fit_means)
+            where = {"kind": "mean_difference", "site": best}
+            yield _row(WITHIN, one.task, score(fitted).score, **common, **where)
+        yield from _interval_rows(scores, spread, best, **common)
+
+
+def _predict_within(one: TaskRows, name: str) -> Predictions:
+    return within_tasks([one], name)[one.task]
+
+
+#: A scheme and a site (`name_of`).
+Where = tuple[str, str]
 
 
 def _scored(
-    tasks: Sequence[TaskRows], sites: Sequence[str]
-) -> Iterator[tuple[str, str, dict[str, ProbeScore]]]:
-    """Every scheme at every site."""
-    jobs = [(scheme, site) for scheme in SCHEMES for site in sites]
+    tasks: Sequence[TaskRows], names: Sequence[str]
+) -> Iterator[tuple[Where, dict[str, ProbeScore]]]:
+    """Every scheme at every site: task -> score, with `MEAN` over the tasks."""
+    jobs = [(scheme, name) for scheme in SCHEMES for name in names]
 
-    def work(job: tuple[str, str]) -> dict[str, ProbeScore]:
-        predictions = SCHEMES[job[0]](tasks, job[1])
-        return {task: score(found) for task, found in predictions.items()}
+    def work(job: Where) -> dict[str, ProbeScore]:
+        return _with_mean(SCHEMES[job[0]](tasks, job[1]))
 
-    for (scheme, site), scores in zip(jobs, in_threads(work, jobs), strict=True):
-        yield scheme, site, scores
+    yield from zip(jobs, in_threads(work, jobs), strict=True)
+
+
+def _with_mean(predictions: Mapping[str, Predictions]) -> dict[str, ProbeScore]:
+    scores = {task: score(found) for task, found in predictions.items()}
+    own = [found for task, found in scores.items() if task != ALL]
+    if own:
+        mean = mean_of(own)
+        total = replace(mean.score, n=sum(found.score.n for found in own))
+        scores[MEAN] = replace(mean, score=total)
+    return scores
+
+
+def _interval_rows(
+    scores: Mapping[Where, Mapping[str, ProbeScore]],
+    spread: Mapping[tuple[str, str], Floats],
+    best: str,
+    **common: Any,
+) -> Iterator[dict[str, Any]]:
+    """A row per scheme, site and test task.
+
+    ``spread``: (scheme, test task) -> refitted scores at the best site; there an interval includes
+    the refit, elsewhere worlds drawn anew. All are simultaneous over the sites of a token.
+    """
+    share = common["metric"] == "auc"
+    for (scheme, name), found in scores.items():
+        token = name.partition("@")[2]
+        alike = [n for s, n in scores if s == scheme and n.partition("@")[2] == token]
+        for task, one in found.items():
+            columns = [scores[scheme, n][task].resampled for n in alike]
+            critical = max_t(np.ones(len(alike)), np.stack(columns, axis=1))
+            values, kind = one.resampled, MAX_T
+            if name == best and (scheme, task) in spread:
+                values = spread[scheme, task]
+                kind = REFIT if len(alike) == 1 else f"{REFIT} {MAX_T}"
+            if name == best and task == MEAN and (scheme, task) in spread:
+                kind = TASKS
+            estimate, n = one.score.estimate, one.score.n
+            units = None if one.predictions is None else independent(one.predictions)
+            width = critical if kind != TASKS else Z_95
+            number = spread_interval(estimate, values, n, critical=width, units=units, share=share)
+            if share and units is not None and estimate in (0.0, 1.0):
+                kind = EXACT
+            yield _row(scheme, task, number, site=name, interval=kind, **common)
+            if name == best and kind in (REFIT, f"{REFIT} {MAX_T}", TASKS):
+                least = POWER * float(np.nanstd(values, ddof=1))
+                where = {"kind": "detectable", "site": name, "interval": kind, "chance": 0.0}
+                number = Score(least, np.nan, np.nan, n)
+                yield _row(scheme, task, number, **{**common, **where})
+
+
+def refit_values(
+    tasks: Sequence[TaskRows], name: str, refits: int
+) -> dict[tuple[str, str], Floats]:
+    """(scheme, test task) -> AUC of probes refitted on worlds drawn anew [refit].
+
+    `MEAN` draws the tasks anew too. Tasks' worlds are drawn independently.
+    """
+    features = [one.features(name) for one in tasks]
+    truths = [one.question.truth for one in tasks]
+    counts = [row_counts(one.question.groups, refits, seed) for seed, one in enumerate(tasks)]
+    every = [np.concatenate(parts) for parts in (features, truths, counts)]
+    offsets = _stacked(tasks, name)[2]
+
+    def within_task(k: int) -> Floats:
+        scores, folds = refit_cross(features[k], truths[k], tasks[k].question.groups, counts[k])
+        return weighted_auc(truths[k], scores, counts[k], folds)
+
+    def elsewhere(k: int) -> Floats:
+        rest = [i for i in range(len(tasks)) if i != k]
+        train = [np.concatenate([part[i] for i in rest]) for part in (features, truths, counts)]
+        scores = refit_elsewhere((train[0], train[1], train[2]), features[k])
+        return weighted_auc(truths[k], scores, counts[k], np.zeros(len(scores), dtype=np.int64))
+
+    def together(_: int) -> list[Floats]:
+        scores, folds = refit_cross(every[0], every[1], offsets, every[2])
+        ends = np.cumsum([0, *map(len, truths)])
+        parts = [slice(None), *(slice(a, b) for a, b in pairwise(ends))]
+        return [weighted_auc(every[1][p], scores[p], every[2][p], folds[p]) for p in parts]
+
+    order = range(len(tasks))
+    jobs = [(together, 0), *((elsewhere, k) for k in order), *((within_task, k) for k in order)]
+    done: list[Any] = in_threads(lambda job: job[0](job[1]), jobs)
+    found = {(POOLED, ALL): done[0][0]}
+    schemes = {
+        POOLED: done[0][1:],
+        LEFT_OUT: done[1 : 1 + len(tasks)],
+        WITHIN: done[1 + len(tasks) :],
+    }
+    for scheme, values in schemes.items():
+        found |= {(scheme, one.task): own for one, own in zip(tasks, values, strict=True)}
+        found[scheme, MEAN] = over_tasks(values)
+    return found
+
+
+def _mean_difference_rows(
+    tasks: Sequence[TaskRows], name: str, **common: Any
+) -> Iterator[dict[str, Any]]:
+    """Probes along differences of means: within tasks, pooled, and with each task left out."""
+    features, truth, groups, task = _stacked(tasks, name)
+    at_once = cross_predict("binary", features, truth, groups, fit=fit_means)
+    rest = [[other for other in tasks if other is not one] for one in tasks]
+    elsewhere = zip(_fit_on(tasks, name, rest, fit_means), tasks, strict=True)
+    found: dict[str, dict[str, Predictions]] = {
+        WITHIN: {
+            one.task: cross_predict(
+                "binary", one.features(name), one.question.truth, one.question.groups, fit=fit_means
+            )
+            for one in tasks
+        },
+        POOLED: {ALL: at_once, **{one.task: at_once.rows(task == one.task) for one in tasks}},
+        LEFT_OUT: {
+            one.task: moved
+            for probe, one in elsewhere
+            if (moved := _transfer(probe, one, name)) is not None
+        },
+    }
+    for scheme, own in found.items():
+        for test, one_score in _with_mean(own).items():
+            where = {"kind": "mean_difference", "site": name}
+            yield _row(scheme, test, one_score.score, **common, **where)
+
+
+def matrix_rows(
+    tasks: Sequence[TaskRows], name: str, permutations: int = PERMUTATIONS, **common: Any
+) -> Iterator[dict[str, Any]]:
+    """Scores from each task to each, and how likely such a one is by chance.
+
+    ``p`` (two-sided, over all cells at once): the share of permutations, in which each world of the
+    tested task gets another's labels, whose most extreme cell is at least as far from chance.
+    """
+    found = matrix(tasks, name)
+    for (train, test), predictions in found.items():
+        where = {"train_task": train, "test_task": test, "site": name}
+        yield score_row(score(predictions).score, scheme=MATRIX, **where, **common)
+    if common["metric"] != "auc" or not found:
+        return
+    drawn = {one.task: _permuted(one, permutations) for one in tasks}
+    cells = {names: _auc_of_columns(p.scores, drawn[names[1]]) for names, p in found.items()}
+    extreme = np.abs(np.stack(list(cells.values())) - 0.5).max(axis=0)
+    for (train, test), predictions in found.items():
+        own = abs(float(_auc_of_columns(predictions.scores, predictions.truth[:, None])[0]) - 0.5)
+        p = (1 + int((extreme >= own).sum())) / (1 + permutations)
+        where = {"train_task": train, "test_task": test, "site": name, "kind": "p_value"}
+        number = Score(p, np.nan, np.nan, permutations)
+        yield score_row(number, scheme=MATRIX, **where, **{**common, "metric": "p", "chance": 0.05})
+
+
+def _permuted(one: TaskRows, permutations: int) -> NDArray[np.bool_]:
+    """Labels [row, permutation] of which each world has another world's (`shuffled_labels`)."""
+    rng = generator("permuted labels", one.task)
+    question = one.question
+    drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(permutations)]
+    return np.stack(drawn, axis=1).astype(bool)
+
+
+def _auc_of_columns(scores: Floats, truths: NDArray[np.generic]) -> Floats:
+    """AUC [column] of one score [row] for many labels [row, column]; nan for one class."""
+    from scipy.stats import rankdata
+
+    wanted = truths.astype(float)
+    up = wanted.sum(axis=0)
+    down = len(scores) - up
+    won = rankdata(scores) @ wanted - up * (up + 1) / 2
+    return ratio(won, up * down)
 
 
 def own_rows(
@@ -191,20 +436,18 @@ def own_rows(
         names = {"negatives": negatives, "metric": known.metric, "chance": _chance(fitted)}
         (probe,) = _fit_on(fitted, site, [fitted])
         found = {one.task: _transfer(probe, one, site) for one in tested}
-        scores = {task: score(p) for task, p in found.items() if p is not None}
-        yield from _rows("own", scores, site=site, **names)
+        known_ones = {task: p for task, p in found.items() if p is not None}
+        for task, one in _with_mean(known_ones).items():
+            yield _row("own", task, one.score, site=site, **names)
 
 
-def _rows(scheme: str, scores: Mapping[str, ProbeScore], **names: Any) -> Iterator[dict[str, Any]]:
-    own = {task: found for task, found in scores.items() if task != ALL}
-    for task, found in scores.items():
-        train = {WITHIN: task, LEFT_OUT: f"not {task}"}.get(scheme, ALL)
-        yield score_row(found.score, scheme=scheme, train_task=train, test_task=task, **names)
-    if own:
-        mean = mean_of(list(own.values())).score
-        total = Score(mean.estimate, mean.lower, mean.upper, sum(f.score.n for f in own.values()))
+def _row(scheme: str, task: str, number: Score, **names: Any) -> dict[str, Any]:
+    """A row with the tasks that a scheme is fitted on."""
+    if task == MEAN:
         train = {WITHIN: "same", LEFT_OUT: "others"}.get(scheme, ALL)
-        yield score_row(total, scheme=scheme, train_task=train, test_task=MEAN, **names)
+    else:
+        train = {WITHIN: task, LEFT_OUT: f"not {task}"}.get(scheme, ALL)
+    return score_row(number, scheme=scheme, train_task=train, test_task=task, **names)
 
 
 def _chance(tasks: Sequence[TaskRows]) -> float:

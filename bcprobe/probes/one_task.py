@@ -14,7 +14,7 @@ from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
 from bcprobe.probes.controls import run_controls
 from bcprobe.probes.directions import Direction, fit_direction
-from bcprobe.probes.linear import ProbeScore, cross_predict, score, score_question
+from bcprobe.probes.linear import ProbeScore, cross_predict, mean_of, score, score_question
 from bcprobe.probes.result import Best, score_row
 from bcprobe.results import Score
 
@@ -41,13 +41,11 @@ class Analysis:
         """The steps evaluated with the leading negatives."""
         return self.questions[self.best.negatives]
 
-    def rows(self, *, probes: bool, **names: Any) -> Iterator[dict[str, Any]]:
-        """Rows of the result's table: ``probes`` at every site, if wanted, and the controls."""
+    def rows(self, **names: Any) -> Iterator[dict[str, Any]]:
+        """Rows of the result's table: the controls, with all negatives."""
         for negatives, question in self.questions.items():
             own = {**names, "negatives": negatives, "metric": question.latent.metric}
             chance = chance_of(self.leading)
-            for site, found in self.probes[negatives].items() if probes else ():
-                yield score_row(found.score, site=site, chance=chance, **own)
             for kind, found in self.controls[negatives].items():
                 site = "" if kind in ("pixels", "previous_action") else self.best.site
                 shown = self.untrained[negatives] if kind == "untrained" else {site: found}
@@ -129,17 +127,19 @@ def probe_sites(question: Question, values: Mapping[str, Any], sites: Sequence[s
 def _untrained(
     questions: Mapping[str, Question], activations: Activations, sites: Sequence[str], best: Best
 ) -> dict[str, Scores]:
-    """All sites for the leading negatives, the best site for the others."""
-    untrained = activations.untrained[0] if activations.untrained else {}
-    known = [site for site in sites if site in untrained]
-    return {
-        way: probe_sites(
-            question,
-            untrained,
-            known if way == best.negatives else [site for site in known if site == best.site],
-        )
-        for way, question in questions.items()
-    }
+    """The first untrained model at all sites for the leading negatives, at the best for others.
+
+    At the best site the mean over all untrained models.
+    """
+    models = activations.untrained
+    found: dict[str, Scores] = {way: {} for way in questions}
+    if models:
+        for way, question in questions.items():
+            known = sites if way == best.negatives else [best.site]
+            found[way] = probe_sites(question, models[0], [s for s in known if s in models[0]])
+            several = [probe_sites(question, one, [best.site])[best.site] for one in models]
+            found[way][best.site] = mean_of(several)
+    return found
 
 
 def counts_of(question: Question) -> dict[str, int]:

@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.activations.dataset import Activations, combine
+from bcprobe.activations.dataset import Activations, combine, name_of
 from bcprobe.activations.gather import activations
 from bcprobe.activations.labels import get_latent
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, check_name
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.parallel import one_thread
+from bcprobe.probes.added import baseline_rows
 from bcprobe.probes.cards import make_card
 from bcprobe.probes.many_tasks import (
     cosine_rows,
     delayed_rows,
+    one_task_rows,
     own_rows,
     roc_rows,
     rows_of_tasks,
     scheme_rows,
 )
 from bcprobe.probes.one_task import Analysis, analyse, chance_of, counts_of
+from bcprobe.probes.refit import REFITS
 from bcprobe.probes.result import POOLED, WITHIN, Draw, ProbeResult, table_of
 from bcprobe.rng import split_seed
 from bcprobe.types import ALL
@@ -33,6 +36,8 @@ from bcprobe.types import ALL
 FIRST_OWN = 1 << 31
 #: Temperature at which it does: at 0 it errs too rarely.
 OWN_TEMPERATURE = 1.0
+#: How much is done: what a laptop does while one waits, or all of the protocol.
+RIGORS = tuple(REFITS)
 
 
 def probe(
@@ -42,33 +47,40 @@ def probe(
     sites: Sequence[str] | None = None,
     own: Activations | None = None,
     seed: int = 0,
+    rigor: str = "default",
 ) -> ProbeResult:
     """Probes of ``data`` for a label, by the protocol: layers, schemes, controls, direction.
 
     ``data`` holds one task or several (column ``task`` of its labels). ``sites`` default to all
     that it has. ``own`` are activations on episodes that the model worked itself, on which the
-    probe of all tasks is tested too. ``seed`` draws shuffled labels and control tasks. Raises
-    `InputError` for unknown names, activations that are not finite, or episodes with one class
-    only.
+    probe of all tasks is tested too. ``seed`` draws shuffled labels and control tasks. ``rigor``
+    is one of `RIGORS`: ``full`` refits more often and takes minutes. Raises `InputError` for
+    unknown names, activations that are not finite, or episodes with one class only.
     """
     get_latent(label)
+    check_name("rigor", rigor, RIGORS)
     sites = tuple(dict.fromkeys(data.site(site) for site in sites or data.sites))
     for site in sites:
         check_finite(site, data.at(site))
     parts = data.parts()
     with one_thread():
         if len(parts) == 1:
-            return _of_one(data, label, sites, next(iter(parts)), seed)
-        return _of_several(data, parts, label, sites, own, seed)
+            return _of_one(data, label, sites, next(iter(parts)), seed, rigor)
+        return _of_several(data, parts, label, sites, own, seed, rigor)
 
 
 def _of_one(
-    data: Activations, label: str, sites: tuple[str, ...], task: str, seed: int
+    data: Activations, label: str, sites: tuple[str, ...], task: str, seed: int, rigor: str
 ) -> ProbeResult:
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
-    rows = found.rows(probes=True, scheme=WITHIN, train_task=task, test_task=task)
-    return _result(data, label, (task,), found, list(rows), layers, {})
+    names = at_tokens(data, sites)
+    rows = list(one_task_rows(data, label, names, found.best.site, REFITS[rigor]))
+    rows += found.rows(scheme=WITHIN, train_task=task, test_task=task)
+    tasks, _ = rows_of_tasks({task: data}, label, hard_negatives(label))
+    if tasks and get_latent(label).name == "mistake":
+        rows += baseline_rows(tasks, at_tokens(data, [found.best.site]))
+    return _result(data, label, (task,), found, rows, layers, {})
 
 
 def _of_several(
@@ -78,6 +90,7 @@ def _of_several(
     sites: tuple[str, ...],
     own: Activations | None,
     seed: int,
+    rigor: str,
 ) -> ProbeResult:
     tasks, skipped = rows_of_tasks(parts, label, get_latent(label).negatives[0])
     if len(tasks) < 2:
@@ -88,8 +101,11 @@ def _of_several(
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
     best = found.best.site
-    rows = list(scheme_rows(parts, label, sites, best))
-    rows += found.rows(probes=False, scheme=POOLED, train_task=ALL, test_task=ALL)
+    rows = list(scheme_rows(parts, label, at_tokens(data, sites), best, REFITS[rigor]))
+    rows += found.rows(scheme=POOLED, train_task=ALL, test_task=ALL)
+    hard, _ = rows_of_tasks(parts, label, hard_negatives(label))
+    if label == "mistake" and len(hard) > 1:
+        rows += baseline_rows(hard, at_tokens(data, [best]))
     rows += cosine_rows(parts, label, best)
     if label in ("mistake", "undo_next"):
         rows += delayed_rows(data, best)
@@ -98,6 +114,18 @@ def _of_several(
     if own is not None:
         rows += own_rows(parts, own.parts(), label, best)
     return _result(data, label, tuple(parts), found, rows, layers, skipped)
+
+
+def at_tokens(data: Activations, sites: Sequence[str]) -> tuple[str, ...]:
+    """Names (`name_of`) of the sites at [cls] and, where it was read, at the placed patch."""
+    tokens = [token for token in ("cls", "placed") if token in data.tokens]
+    return tuple(name_of(site, token) for token in tokens for site in sites)
+
+
+def hard_negatives(label: str) -> str:
+    """The negatives against which baselines are set: `errable` where the label has them."""
+    known = get_latent(label).negatives
+    return "errable" if "errable" in known else known[0]
 
 
 def _result(

@@ -32,9 +32,12 @@ MEAN = "mean"
 #: How probes are fitted and tested.
 WITHIN, POOLED, LEFT_OUT, MATRIX = "within", "pooled", "left_out", "matrix"
 COLUMNS = (
-    "scheme", "kind", "negatives", "site", "layer", "train_task", "test_task", "metric",
-    "chance", "estimate", "lower", "upper", "n",
+    "scheme", "kind", "negatives", "site", "token", "layer", "train_task", "test_task", "metric",
+    "chance", "estimate", "lower", "upper", "n", "interval",
 )  # fmt: skip
+#: What an interval covers: worlds drawn anew (`WORLDS`), and the fit too (`REFIT`), and the choice
+#: of the layer too (`MAX_T`); tasks drawn anew (`TASKS`); counts of worlds alone (`EXACT`).
+WORLDS, REFIT, MAX_T, TASKS, EXACT = "worlds", "refit", "max_t", "tasks", "exact"
 _NUMBERS = ("estimate", "lower", "upper")
 
 
@@ -70,9 +73,11 @@ class ProbeResult:
     and tested on: ``within`` a task, ``pooled`` over all tasks, ``left_out`` (fitted on all tasks
     but the one tested), ``matrix`` (fitted on one, tested on another), ``own`` (tested on episodes
     that the model worked); ``cosine`` compares directions, ``delayed`` the labels `mistake` and
-    `undo_next`, and ``roc`` holds the mean curve over tasks with its quartiles (false-positive
-    rate in ``chance``, true-positive rate in ``estimate``). ``kind`` is ``probe``, or the control
-    or baseline; those that read no site have an empty one.
+    `undo_next`, ``added`` is what a probe adds to baselines, and ``roc`` the mean curve over tasks
+    with its quartiles (false-positive rate in ``chance``, true-positive rate in ``estimate``).
+    ``kind`` is ``probe``, or the control or baseline; those that read no site have an empty one.
+    ``token``: ``cls``, or ``placed`` (the patch under the last placement). ``interval`` says what
+    the 95 % interval covers.
 
     ``evaluated``: negatives -> how many steps and, for binary labels, how many ``positives``.
     ``fitted`` is the direction of the probe of all rows at the best site. ``skipped`` says of
@@ -111,7 +116,11 @@ class ProbeResult:
     def _score_of_all(self) -> Score:
         scheme = WITHIN if len(self.tasks) == 1 else POOLED
         rows = self.table(
-            scheme=scheme, kind="probe", site=self.best.site, negatives=self.best.negatives
+            scheme=scheme,
+            kind="probe",
+            site=self.best.site,
+            token="cls",
+            negatives=self.best.negatives,
         )
         row = rows[rows["test_task"] == (ALL if len(self.tasks) > 1 else self.tasks[0])].iloc[0]
         numbers = [float(row[name]) for name in _NUMBERS]
@@ -137,7 +146,9 @@ class ProbeResult:
 
         At the best site with the leading negatives.
         """
-        at = self.table(kind="probe", site=self.best.site, negatives=self.best.negatives)
+        at = self.table(
+            kind="probe", site=self.best.site, token="cls", negatives=self.best.negatives
+        )
         at = at[at["scheme"].isin([WITHIN, POOLED, LEFT_OUT, "own"])]
         rows = []
         for name in dict.fromkeys([*self.tasks, MEAN, ALL]):
@@ -151,6 +162,7 @@ class ProbeResult:
         negatives = negatives or self.best.negatives
         at = self.table(negatives=negatives, scheme=self._scheme)
         at = at[(at["kind"] != "probe") & at["site"].isin(["", self.best.site])]
+        at = at[at["token"].isin(["", "cls"])]
         at = at[at["test_task"] == self._task]
         return {r.kind: Score(r.estimate, r.lower, r.upper, r.n) for r in at.itertuples()}
 
@@ -211,12 +223,16 @@ class ProbeResult:
 
 def score_row(found: Score, **names: Any) -> dict[str, Any]:
     """A row of the table (`COLUMNS` but for ``layer``)."""
-    return {"kind": "probe", **names, **found.__dict__}
+    return {"kind": "probe", "interval": WORLDS, **names, **found.__dict__}
 
 
 def table_of(rows: Iterable[dict[str, Any]], layers: dict[str, int]) -> pd.DataFrame:
     """Rows as a tidy table (`COLUMNS`)."""
-    placed = [{**row, "layer": layers.get(row["site"])} for row in rows]
+    placed = []
+    for row in rows:
+        site, _, token = str(row["site"]).partition("@")
+        token = token or ("cls" if site else "")
+        placed.append({**row, "site": site, "token": token, "layer": layers.get(site)})
     return pd.DataFrame(placed, columns=list(COLUMNS)).astype({"layer": "Int64"})
 
 
@@ -254,7 +270,7 @@ def to_html(result: ProbeResult) -> str:
     the page's colour; marks are legible on light and dark.
     """
     table = result.table()
-    table = table[~table["scheme"].isin(["roc", "cosine", MATRIX])]
+    table = table[~table["scheme"].isin(["roc", "cosine", MATRIX]) & (table["metric"] != "p")]
     if len(result.tasks) > 1:
         table = table[table["site"].isin(["", result.best.site])]
         table = table[table["negatives"] == result.best.negatives]

@@ -19,7 +19,13 @@ def row(scheme: str, site: str, train: str, test: str, estimate: float, **more: 
     where = {"scheme": scheme, "site": site, "train_task": train, "test_task": test}
     number = {"estimate": estimate, "lower": estimate - 0.05, "upper": estimate + 0.05, "n": 9}
     layer = {"": None}.get(site, int(site[7]) + 1 if site else None)
-    usual = {"kind": "probe", "negatives": "matched", "metric": "auc", "chance": 0.5}
+    usual = {
+        "kind": "probe",
+        "token": "cls" if site else "",
+        "negatives": "matched",
+        "metric": "auc",
+        "chance": 0.5,
+    }
     return {**where, **number, "layer": layer, **usual, **more}
 
 

@@ -70,8 +70,27 @@ def test_the_matrix_has_every_pair_of_different_tasks(table: pd.DataFrame) -> No
     cells = table[(table["scheme"] == "matrix") & (table["site"] == SHARED)]
     pairs = set(zip(cells["train_task"], cells["test_task"], strict=True))
     assert pairs == {(a, b) for a in NAMES for b in NAMES if a != b}
-    assert (cells["estimate"] > 0.9).all()
-    assert (cells["lower"] <= cells["estimate"]).all()
+    probes, chance = cells[cells["kind"] == "probe"], cells[cells["kind"] == "p_value"]
+    assert (probes["estimate"] > 0.9).all()
+    assert (probes["lower"] <= probes["estimate"]).all()
+    assert len(chance) == len(probes)
+    assert (chance["estimate"] < 0.05).all()
+
+
+def test_a_task_apart_is_told_from_chance_by_no_permutation(table: pd.DataFrame) -> None:
+    cells = table[(table["scheme"] == "matrix") & (table["site"] == OWN)]
+    assert (cells.loc[cells["kind"] == "p_value", "estimate"] > 0.05).all()
+
+
+def test_means_over_tasks_draw_tasks_and_layers_are_simultaneous(table: pd.DataFrame) -> None:
+    rows = table[(table["kind"] == "probe") & (table["negatives"] == "matched")]
+    at = rows[(rows["site"] == SHARED) & (rows["scheme"] == "left_out")].set_index("test_task")
+    assert at.loc[MEAN, "interval"] == "tasks"
+    assert set(at.drop(MEAN)["interval"]) <= {"refit max_t", "exact"}
+    assert (at["lower"] <= at["estimate"]).all()
+    assert (at["upper"] >= at["estimate"]).all()
+    least = table[(table["kind"] == "detectable") & (table["site"] == OWN)]
+    assert least["estimate"].between(0, 0.6).all()
 
 
 def test_cosines_are_high_where_the_direction_is_shared(parts: dict[str, Activations]) -> None:

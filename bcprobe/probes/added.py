@@ -1,0 +1,192 @@
+"""What a probe adds to baselines: its AUC at equal baseline, and what a stack of both gains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bcprobe.bootstrap import Floats, interval, spread_interval
+from bcprobe.parallel import in_threads
+from bcprobe.probes.history import (
+    click_history,
+    click_history_elsewhere,
+    history_features,
+    history_matched,
+    own_answer,
+)
+from bcprobe.probes.linear import Predictions, ProbeScore, cross_predict, score
+from bcprobe.probes.many_tasks import SCHEMES, TaskRows
+from bcprobe.probes.refit import over_tasks
+from bcprobe.probes.result import LEFT_OUT, MEAN, POOLED, TASKS, WITHIN, WORLDS, score_row
+from bcprobe.results import Score
+from bcprobe.types import ALL
+
+#: Strata of a baseline's score inside which the probe's score is compared.
+STRATA = 8
+
+
+def stacked(parts: Sequence[Predictions]) -> Predictions:
+    """Out-of-fold predictions of a logistic regression on several out-of-fold scores."""
+    first = parts[0]
+    columns = np.stack([part.scores.astype(float) for part in parts], axis=1)
+    return cross_predict("binary", columns.astype(np.float32), first.truth, first.groups)
+
+
+def conditional(probe: Predictions, base: Predictions) -> ProbeScore | None:
+    """AUC of the probe among rows of the same fold and about equal baseline score.
+
+    `STRATA` quantiles of the baseline's score over mistakes and right placements, both counting the
+    same; strata with one class only say nothing. None if none is left.
+    """
+    truth = probe.truth.astype(bool)
+    grid = np.linspace(0, 1, STRATA + 1)[1:-1]
+    edges = np.sort(
+        np.concatenate([np.quantile(base.scores[truth == side], grid) for side in (True, False)])
+    )[1::2]
+    strata = np.searchsorted(edges, base.scores.astype(float))
+    cells = probe.folds * (STRATA + 1) + strata
+    both = [cell for cell in np.unique(cells) if 0 < truth[cells == cell].mean() < 1]
+    rows = np.isin(cells, both)
+    if not rows.any():
+        return None
+    kept = Predictions(
+        "binary", probe.truth[rows], probe.scores[rows], probe.groups[rows], cells[rows]
+    )
+    return score(kept)
+
+
+def gain(probe: Predictions, bases: Sequence[Predictions]) -> ProbeScore:
+    """AUC of the baselines stacked with the probe, less that without it (paired over worlds)."""
+    without, full = score(stacked(bases)), score(stacked([*bases, probe]))
+    values: Floats = full.resampled - without.resampled
+    estimate = full.score.estimate - without.score.estimate
+    return ProbeScore(interval(estimate, values, full.score.n), values)
+
+
+#: Baselines by name, and the combinations of them that a probe is set against.
+HISTORY, P_UNDO = "click_history", "p_undo"
+GIVEN = {HISTORY: (HISTORY,), P_UNDO: (P_UNDO,), "both": (HISTORY, P_UNDO)}
+
+
+@dataclass(frozen=True, eq=False)
+class TaskBaselines:
+    """A task's rows with what the baselines predict there; by name, ``elsewhere`` from others."""
+
+    rows: TaskRows
+    within: dict[str, Predictions]
+    elsewhere: Predictions | None
+
+
+def baselines(tasks: Sequence[TaskRows]) -> list[TaskBaselines]:
+    """Both baselines in each task: trees fitted within it and, with several, on the others."""
+    features = [_history(one) for one in tasks]
+
+    def work(k: int) -> TaskBaselines:
+        question = tasks[k].question
+        history = click_history(features[k], question.truth, question.groups)
+        found = {HISTORY: history}
+        answers = tasks[k].activations.predictions
+        if answers is not None:
+            chance = answers["p_undo"].to_numpy()[question.rows]
+            found[P_UNDO] = own_answer(chance, question.truth, question.groups, history.folds)
+        rest = [
+            (own, one.question.truth)
+            for i, (own, one) in enumerate(zip(features, tasks, strict=True))
+            if i != k
+        ]
+        elsewhere = None
+        if rest:
+            elsewhere = click_history_elsewhere(rest, features[k], question.truth, question.groups)
+        return TaskBaselines(tasks[k], found, elsewhere)
+
+    return in_threads(work, range(len(tasks)))
+
+
+def _history(one: TaskRows) -> Floats:
+    return history_features(one.activations.labels)[one.question.rows]
+
+
+def baseline_rows(tasks: Sequence[TaskRows], sites: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of the baselines, and of what probes at ``sites`` (`name_of`) add to them, by task.
+
+    Intervals of means over tasks draw the tasks anew. With the negatives ``history_matched`` stand
+    probe and baselines on rows whose clicks look alike (`history_matched`).
+    """
+    known = baselines(tasks)
+    negatives = tasks[0].question.negatives
+    for name in (HISTORY, P_UNDO):
+        found = {one.rows.task: score(one.within[name]) for one in known if name in one.within}
+        yield from _by_task(found, scheme=WITHIN, kind=name, negatives=negatives, site="")
+    others = {one.rows.task: score(one.elsewhere) for one in known if one.elsewhere is not None}
+    yield from _by_task(others, scheme=LEFT_OUT, kind=HISTORY, negatives=negatives, site="")
+    several = {scheme: predict for scheme, predict in SCHEMES.items() if len(tasks) > 1}
+    schemes = several or {WITHIN: SCHEMES[WITHIN]}
+    for site in sites:
+        probes = {scheme: predict(tasks, site) for scheme, predict in schemes.items()}
+        yield from _added_rows(known, probes[WITHIN], negatives=negatives, site=site)
+        yield from _matched_rows(known, probes, site=site, baselines=site == sites[0])
+
+
+def _added_rows(
+    known: Sequence[TaskBaselines], probes: Mapping[str, Predictions], **names: Any
+) -> Iterator[dict[str, Any]]:
+    """AUC at equal baseline (``given_...``) and gain of a stack (``added_to_...``), by task."""
+    for kind, bases in GIVEN.items():
+        given: dict[str, ProbeScore] = {}
+        gains: dict[str, ProbeScore] = {}
+        for one in known:
+            if not set(bases) <= set(one.within):
+                continue
+            own, probe = [one.within[name] for name in bases], probes[one.rows.task]
+            base = own[0] if len(own) == 1 else stacked(own)
+            equal = conditional(probe, base)
+            if equal is not None:
+                given[one.rows.task] = equal
+            gains[one.rows.task] = gain(probe, own)
+        yield from _by_task(given, scheme="added", kind=f"given_{kind}", **names)
+        yield from _by_task(gains, scheme="added", kind=f"added_to_{kind}", chance=0.0, **names)
+
+
+def _matched_rows(
+    known: Sequence[TaskBaselines],
+    probes: Mapping[str, Mapping[str, Predictions]],
+    site: str,
+    *,
+    baselines: bool,
+) -> Iterator[dict[str, Any]]:
+    """Probes and baselines on rows matched in the click history."""
+    chosen = {one.rows.task: history_matched(one.within[HISTORY]) for one in known}
+    chosen = {task: rows for task, rows in chosen.items() if rows.any()}
+    sets: list[tuple[str, str, str, Mapping[str, Predictions]]] = [
+        (scheme, "probe", site, found) for scheme, found in probes.items()
+    ]
+    for name in (HISTORY, P_UNDO) if baselines else ():
+        own = {one.rows.task: one.within[name] for one in known if name in one.within}
+        sets.append((WITHIN, name, "", own))
+    for scheme, kind, where, found in sets:
+        scores = {
+            task: score(found[task].rows(rows)) for task, rows in chosen.items() if task in found
+        }
+        names: dict[str, Any] = {"negatives": "history_matched", "site": where}
+        yield from _by_task(scores, scheme=scheme, kind=kind, **names)
+
+
+def _by_task(
+    scores: Mapping[str, ProbeScore], *, chance: float = 0.5, **names: Any
+) -> Iterator[dict[str, Any]]:
+    """A row per task and, of several, their mean with tasks drawn anew."""
+    trains: dict[str, Callable[[str], str]] = {LEFT_OUT: lambda task: f"not {task}"}
+    train = trains.get(names["scheme"], lambda task: ALL if names["scheme"] == POOLED else task)
+    common = {"metric": "auc", "chance": chance, **names}
+    for task, found in scores.items():
+        where = {"train_task": train(task), "test_task": task, "interval": WORLDS}
+        yield score_row(found.score, **common, **where)
+    if len(scores) > 1:
+        estimate = float(np.mean([found.score.estimate for found in scores.values()]))
+        steps = sum(found.score.n for found in scores.values())
+        spread = over_tasks([found.resampled for found in scores.values()])
+        number: Score = spread_interval(estimate, spread, steps, share=chance > 0)
+        yield score_row(number, **common, train_task="same", test_task=MEAN, interval=TASKS)
