@@ -230,7 +230,7 @@ class Ring(KeyValues):
 
 def is_hooked(*points: HookPoint) -> bool:
     """Whether a hook, forward or backward, stands on one of them."""
-    for point in points:  # asked at every pass: a loop is twice as fast as any()
+    for point in points:  # noqa: SIM110, asked at every pass: a loop is twice as fast as any()
         if point.fwd_hooks or point.bwd_hooks:
             return True
     return False
