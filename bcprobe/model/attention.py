@@ -13,6 +13,8 @@ from transformer_lens.hook_points import HookPoint
 from bcprobe.model.config import ClickTransformerConfig
 
 ROTARY_BASE = 100.0
+#: Tokens a frame from which on a CPU attends frame by frame.
+SPAN_TOKENS = 64
 EPS = 1e-5
 
 
@@ -52,14 +54,15 @@ class Band:
     to the last; what it sees of another row is masked like any other episode. Keys and values
     are views into that line, copied once and not once a chunk (``benchmarks/training.md``).
 
-    On a CPU without gradients each frame's keys are cut out for it and nothing is masked, a third
-    less work (``benchmarks/small.md``).
+    On a CPU without gradients each frame's keys are cut out for it and nothing is masked, where its
+    tokens are many enough to fill the products alone (``benchmarks/small.md``).
     """
 
     def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
         self.batch, self.count = segments.shape
         self.spans: list[tuple[int, int]] | None = None
-        if not (segments.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling()):
+        large = tokens >= SPAN_TOKENS and not segments.is_cuda
+        if large and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self.spans = _spans(segments, context)
         if self.spans is not None:
             return
