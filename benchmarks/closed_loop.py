@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from report import add_outputs, give
 
-from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.embedding_cache import EmbeddingCache
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import open_world, work
 from bcprobe.episodes.simulator import Clicker, Simulator
@@ -82,9 +82,11 @@ def sides(
         f"plain, {reach} frames again": lambda: plainly(reach),
         f"plain, {model.config.context} frames again": lambda: plainly(model.config.context),
         "batched, ring": batched,
-        "and screens kept": lambda: batched(sight=Sight(model.encoder.see, model.device)),
+        "and screens kept": lambda: batched(
+            embeddings=EmbeddingCache(model.encoder.see, model.device)
+        ),
         "and loops seen": lambda: batched(
-            sight=Sight(model.encoder.see, model.device), reach=reach
+            embeddings=EmbeddingCache(model.encoder.see, model.device), reach=reach
         ),
     }
 

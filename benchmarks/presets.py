@@ -30,9 +30,9 @@ from training import device_name, finish
 from bcprobe.experiments import nine_nano
 from bcprobe.machine import keep_freed_memory, pick_device
 from bcprobe.model.config import PRESETS, get_preset
+from bcprobe.model.precision import pick_precision
 from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.run import MemoryFullError, Run
-from bcprobe.training.step import pick_precision
 from bcprobe.training.stream import Position, Stream
 
 

@@ -38,12 +38,12 @@ from torch.nn import functional as F
 from bcprobe.experiments import get_experiment
 from bcprobe.machine import keep_freed_memory, pick_device
 from bcprobe.model.attention import frame_mask, rotary_table, rotate
+from bcprobe.model.precision import pick_precision
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.batch import Batch
 from bcprobe.training.config import Experiment
 from bcprobe.training.flops import peak_flops, step_flops
 from bcprobe.training.run import Run
-from bcprobe.training.step import pick_precision
 from bcprobe.training.stream import Position, Stream
 
 #: What is timed: name shown.

@@ -83,13 +83,18 @@ def evaluate(
     temperature: Annotated[list[float] | None, typer.Option(help="May be repeated.")] = None,
     section: Annotated[
         list[str] | None,
-        typer.Option(help="teacher_forced, closed_loop, forced_mistakes, copycat; default: all."),
+        typer.Option(
+            help="teacher_forced, grounding, closed_loop, forced_mistakes, copycat; default: all."
+        ),
     ] = None,
     layout: Layout = "original",
     workers: Annotated[
         int | None, typer.Option(help="Tasks evaluated side by side; default: one a core.", min=1)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Matrix products: bf16, fp32, or auto (as the checkpoint asks).")
+    ] = "auto",
     card: Annotated[
         bool, typer.Option("--card", help="Write the checkpoint's README.md from the scores.")
     ] = False,
@@ -120,6 +125,7 @@ def evaluate(
         layout=layout,
         sections=section or list(SECTIONS),
         device=pick_device(device),
+        precision=precision,
         workers=workers,
     )
     if out is not None:

@@ -14,13 +14,17 @@ from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 
+def draw_annotator(task: str, seed: int) -> tuple[Persona, np.random.Generator]:
+    """Persona of the annotator of a seed, and the generator that its clicks come from."""
+    rng = generator("annotator", task, seed)
+    return draw_persona(get_annotator(task).habits, rng), rng
+
+
 def annotator_before(simulator: Simulator, seed: int) -> Annotator:
     """The annotator of a seed at its place before a world, to work or to watch."""
+    persona, rng = draw_annotator(simulator.task.name, seed)
     policy = get_annotator(simulator.task.name)
-    rng = generator("annotator", simulator.task.name, seed)
-    persona = draw_persona(policy.habits, rng)
-    place = (simulator.task, simulator.world, simulator.arrangement)
-    return Annotator(policy, *place, persona, rng)
+    return Annotator(policy, simulator.task, simulator.world, simulator.arrangement, persona, rng)
 
 
 class AnnotatorClicker:

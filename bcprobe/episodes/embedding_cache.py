@@ -1,4 +1,4 @@
-"""What a model's eye makes of screens, kept: the same screen is drawn and encoded once."""
+"""Patch tokens of screens, kept: the same screen is drawn and encoded once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bcprobe.episodes.simulator import Simulator
 from bcprobe.tasks.base import State
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
 
-#: Bytes of patch tokens kept; the screens not looked at for longest are forgotten.
+#: Bytes of patch tokens kept; the screens unused for longest are forgotten.
 ROOM = 256 * 1024**2
 #: Screens drawn (0.5 MB each) and encoded at a time.
 FEW = 64
 
 
-class Sight:
+class EmbeddingCache:
     """Patch tokens of screens, found by world and state.
 
     ``encode`` takes frames uint8 [n, 3, 360, 480] to tokens [n, patch, d_model], as a model's
-    ``encoder.see`` does. All who look at the same worlds (`Simulator.again`) share it.
+    ``encoder.see`` does. All who work on the same worlds (`Simulator.again`) share it.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Sight:
         self.memory = np.empty((FEW, SCREEN_HEIGHT, SCREEN_WIDTH, 3), dtype=np.uint8)
 
     @torch.inference_mode()
-    def look(self, simulators: Sequence[Simulator]) -> Tensor:
+    def embed(self, simulators: Sequence[Simulator]) -> Tensor:
         """Tokens [simulator, patch, d_model] of what each screen shows now."""
         seen = {(one.first, one.state): one for one in simulators}
         new = [key for key in seen if key not in self.known]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.embedding_cache import EmbeddingCache
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.rng import generator
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
@@ -42,8 +42,8 @@ class ModelPolicy:
     and worlds give equal clicks. ``one_frame`` hides everything but the present screen and
     the last click. Drive it with `rollout`.
 
-    Two things save work and change no click. ``sight`` keeps what the model's eye made of a
-    screen; the model is then shown that. ``reach`` is the number of last screens that an answer
+    Two things save work and change no click. ``embeddings`` keeps what the model's encoder made of
+    a screen; the model is then shown that. ``reach`` is the number of last screens that an answer
     can depend on: at temperature 0 a world whose last ``reach`` states and clicks are those
     of an earlier time goes on as it did then, for ever, and is not looked at any more.
     """
@@ -55,13 +55,13 @@ class ModelPolicy:
         seed: int = 0,
         *,
         one_frame: bool = False,
-        sight: Sight | None = None,
+        embeddings: EmbeddingCache | None = None,
         reach: int | None = None,
     ) -> None:
         if not 0 <= temperature < math.inf:
             raise ValueError(f"temperature {temperature} is not 0 or more")
         self.model, self.temperature, self.one_frame = model, temperature, one_frame
-        self.sight, self.reach = sight, 1 if one_frame and reach else reach
+        self.embeddings, self.reach = embeddings, 1 if one_frame and reach else reach
         self.seed = int(generator("model policy", seed).integers(2**62))
 
     def start(self, simulators: Sequence[Simulator]) -> None:
@@ -95,9 +95,9 @@ class ModelPolicy:
         return [Click(int(x), int(y)) for x, y in drawn]
 
     def _screens(self, live: Sequence[int]) -> Tensor:
-        """What the model is shown: frames, or what its eye made of them."""
-        if self.sight is not None:
-            return self.sight.look([self.simulators[index] for index in live])
+        """What the model is shown: frames, or what its encoder made of them."""
+        if self.embeddings is not None:
+            return self.embeddings.embed([self.simulators[index] for index in live])
         for frame, index in zip(self.memory, live, strict=False):
             self.simulators[index].screen(frame)
         frames = torch.from_numpy(self.memory[: len(live)]).to(self.model.device)

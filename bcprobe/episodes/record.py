@@ -9,10 +9,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bcprobe.annotators import get_annotator
-from bcprobe.annotators.persona import draw_persona
 from bcprobe.annotators.policy import Choices
-from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.clickers import AnnotatorClicker, draw_annotator
 from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
 from bcprobe.errors import InputError, check_name
@@ -72,8 +70,7 @@ def generate(
         simulator, difficulty = Simulator(get_task(task), world, layout), OWN_DATA
     world_seed = check_seed(world_seed)
     annotator_seed = check_seed(world_seed if annotator_seed is None else annotator_seed)
-    rng = generator("annotator", task, annotator_seed)
-    persona = draw_persona(get_annotator(task).habits, rng)
+    persona, rng = draw_annotator(task, annotator_seed)
     digest = hashlib.sha256()
 
     def before_click(_: int, simulator: Simulator) -> None:

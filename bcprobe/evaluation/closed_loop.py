@@ -1,9 +1,14 @@
-"""Closed-loop evaluation: clickers work worlds on their own."""
+"""Closed-loop evaluation: clickers work worlds on their own; what the paper reports of it.
+
+The paper's numbers are references to stand beside, never our own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import pandas as pd
 
 from bcprobe.bootstrap import mean_score, wilson
 from bcprobe.episodes.episode import Episode
@@ -17,6 +22,25 @@ from bcprobe.evaluation.metrics import (
     share,
     step_table,
 )
+from bcprobe.tasks import TRAINING_TASKS
+
+SOURCE = "Chandok and Park 2026, arXiv 2606.07568: closed loop, other worlds than ours"
+REFERENCE_COLUMNS = ("task", "policy", "estimate", "source")
+#: Share of worlds worked to the end (0-1) by whom, by task; a task left out was not stated.
+CLOSED_LOOP: dict[str, dict[str, float]] = {
+    "Gemini 3 Flash": dict.fromkeys(TRAINING_TASKS, 0.0)
+    | {
+        "cell_lineage_tracking": 0.812,
+        "animal_behavioral_tracking": 0.531,
+        "3d_exploration_classification": 0.344,
+    },
+    "Qwen3-VL-32B": dict.fromkeys(TRAINING_TASKS, 0.0),
+    "BC": {
+        "colored_dot_tracking": 0.97,
+        "animal_limb_tracking": 0.0,
+        "animal_behavioral_tracking": 0.0,
+    },
+}
 
 
 def loop_rows(episodes: Sequence[Episode], **names: Any) -> Iterator[dict[str, Any]]:
@@ -44,3 +68,13 @@ def loop_rows(episodes: Sequence[Episode], **names: Any) -> Iterator[dict[str, A
     }
     for metric, score in scores.items():
         yield row(score, metric=metric, **names)
+
+
+def closed_loop_references() -> pd.DataFrame:
+    """`CLOSED_LOOP` as a table with `REFERENCE_COLUMNS`."""
+    rows = [
+        (task, policy, estimate, SOURCE)
+        for policy, found in CLOSED_LOOP.items()
+        for task, estimate in found.items()
+    ]
+    return pd.DataFrame(rows, columns=list(REFERENCE_COLUMNS))

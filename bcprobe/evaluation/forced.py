@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from bcprobe.annotators import get_annotator
-from bcprobe.annotators.persona import draw_persona
 from bcprobe.bootstrap import mean_score, wilson
-from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.clickers import AnnotatorClicker, draw_annotator
 from bcprobe.episodes.episode import Step
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Clicker, Simulator, rollout
@@ -177,11 +175,9 @@ class _Careless(AnnotatorClicker):
     """Annotators that never err before click ``slips[i]`` of world i, and from there do."""
 
     def __init__(self, task: str, world_seeds: Sequence[int], slips: Sequence[int]) -> None:
-        rngs = [generator("annotator", task, seed) for seed in world_seeds]
-        careful = [
-            replace(draw_persona(get_annotator(task).habits, rng), error_rate=0.0) for rng in rngs
-        ]
-        super().__init__(careful, rngs)
+        drawn = [draw_annotator(task, seed) for seed in world_seeds]
+        careful = [replace(persona, error_rate=0.0) for persona, _ in drawn]
+        super().__init__(careful, [rng for _, rng in drawn])
         self.slips = slips
 
     def act(self, live: Sequence[int]) -> list[Click]:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from bcprobe.episodes.record import MAX_STEPS
 from bcprobe.errors import InputError, check_name
 from bcprobe.evaluation.forced import pooled_rows
 from bcprobe.evaluation.metrics import nested, score_table
 from bcprobe.evaluation.mistakes import mistake_rows, verdicts
-from bcprobe.evaluation.parts import SECTIONS as SECTIONS
-from bcprobe.evaluation.parts import Found, Plan, evaluate_task
-from bcprobe.evaluation.progress import telling
-from bcprobe.evaluation.workers import evaluate_apart
+from bcprobe.evaluation.sections import SECTIONS as SECTIONS
+from bcprobe.evaluation.sections import Found, TaskSettings, evaluate_task
 from bcprobe.gui.layouts import get_layout
-from bcprobe.machine import cores, pick_device
+from bcprobe.machine import pick_device
 from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.precision import PRECISIONS
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint, tasks_for
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.parallel import in_processes
+from bcprobe.progress import Progress
 from bcprobe.tasks import get_task
 
 
@@ -68,8 +71,9 @@ def evaluate(
     max_steps: int = MAX_STEPS,
     sections: Iterable[str] = SECTIONS,
     device: str = "auto",
+    precision: str = "auto",
     workers: int | None = None,
-    say: Callable[[str], None] | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Evaluation of a checkpoint, or a model in memory, on the first test worlds of each task.
 
@@ -79,8 +83,8 @@ def evaluate(
     ``seed`` drives the model's draws, the random clicker and the places of the forced
     mistakes; the worlds are the same whatever it is. The tasks of a checkpoint on disk are
     shared among so many ``workers`` (default: one a core), which changes no score.
-    ``say`` gets a line of progress before each section of each task (default: a bar on
-    standard error). Raises `InputError` for unknown names and for numbers out of range.
+    ``precision`` of matrix products is ``fp32``, ``bf16``, or what the checkpoint asks for.
+    ``progress`` shows a bar. Raises `InputError` for unknown names and for numbers out of range.
     """
     settings: dict[str, Any] = {
         "episodes": episodes,
@@ -89,27 +93,45 @@ def evaluate(
         "layout": layout,
         "difficulty": difficulty,
         "max_steps": max_steps,
+        "precision": check_name("precision", precision, PRECISIONS),
     }
     parts = tuple(check_name("section", name, SECTIONS) for name in sections)
-    plans = [Plan(task, **settings, sections=parts) for task in tasks_for(tasks, checkpoint)]
+    chosen = tasks_for(tasks, checkpoint)
+    plans = [TaskSettings(task, **settings, sections=parts) for task in chosen]
     for plan in plans:
         _check(plan)
-    device = pick_device(device)
-    workers = min(len(plans), cores() if workers is None else workers)
-    with telling(say, len(plans) * (len(parts) + 1)) as told:
-        if not isinstance(checkpoint, ClickTransformer) and workers > 1:
-            found = evaluate_apart(find_checkpoint(checkpoint), plans, workers, told, device)
-        else:
-            model = _model(checkpoint, device)
-            found = [evaluate_task(model, plan, told) for plan in plans]
+    found = []
+    with Progress(len(plans), "evaluation", shown=progress, every=0) as bar:
+        made = _found(checkpoint, plans, pick_device(device), workers)
+        for task, one in zip(chosen, made, strict=True):
+            found.append(one)
+            bar.advance(label=f"evaluated {task}")
     name = "model" if isinstance(checkpoint, ClickTransformer) else str(checkpoint)
     return Evaluation(name, settings, _scores(found))
 
 
-def _model(checkpoint: str | Path | ClickTransformer, device: str) -> ClickTransformer:
+def _found(
+    checkpoint: str | Path | ClickTransformer,
+    plans: Sequence[TaskSettings],
+    device: str,
+    workers: int | None,
+) -> Iterator[Found]:
     if isinstance(checkpoint, ClickTransformer):
-        return checkpoint  # where its owner put it
-    return load_checkpoint(checkpoint, device)
+        yield from (evaluate_task(checkpoint, plan) for plan in plans)
+        return
+    folder = find_checkpoint(checkpoint).resolve()
+    count = workers if torch.device(device).type == "cpu" else 1
+    yield from in_processes(_evaluate, [(folder, device, plan) for plan in plans], count)
+
+
+def _evaluate(job: tuple[Path, str, TaskSettings]) -> Found:
+    folder, device, plan = job
+    return evaluate_task(_loaded(folder, device), plan)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, device: str) -> ClickTransformer:
+    return load_checkpoint(folder, device)
 
 
 def _scores(found: Sequence[Found]) -> pd.DataFrame:
@@ -122,7 +144,7 @@ def _scores(found: Sequence[Found]) -> pd.DataFrame:
     return score_table(rows)
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: TaskSettings) -> None:
     """Raise `InputError` for a plan that cannot be carried out."""
     task = get_task(plan.task)
     get_layout(plan.layout)

@@ -25,7 +25,7 @@ from bcprobe.activations.dataset import Activations
 from bcprobe.activations.extract import collect
 from bcprobe.activations.labels import Question, ask
 from bcprobe.bootstrap import ratio, score_of
-from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.embedding_cache import EmbeddingCache
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world
@@ -262,9 +262,9 @@ def _measures(
     """Closed-loop and teacher-forced rows of a task, with their ``section``."""
     worlds, difficulty = unseen(parameters["worlds"]), parameters["difficulty"]
     opened = [open_world(task, seed, difficulty=difficulty) for seed in worlds]
-    sight = Sight(model.encoder.see, model.device)
+    embeddings = EmbeddingCache(model.encoder.see, model.device)
     for temperature in parameters["temperatures"]:
-        policy = ModelPolicy(model, temperature, sight=sight, reach=model.config.reach)
+        policy = ModelPolicy(model, temperature, embeddings=embeddings, reach=model.config.reach)
         shown: dict[str, Any] = {"difficulty": difficulty, "max_steps": parameters["max_steps"]}
         made = worked(policy, task, worlds, origin="model", opened=opened, **shown)
         yield loop_counts(made).assign(section="loop", temperature=temperature)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.evaluation.behaviour import behaviour_table
+from bcprobe.evaluation.closed_loop import closed_loop_references
 from bcprobe.evaluation.emergence import emergence_rows, skill_counts
-from bcprobe.evaluation.paper import closed_loop_references
 from bcprobe.evaluation.suite import evaluate
 from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
 from bcprobe.model.checkpoint import load_checkpoint

@@ -14,6 +14,7 @@ import torch
 
 from bcprobe.errors import InputError
 from bcprobe.machine import keep_freed_memory, pick_device
+from bcprobe.model.precision import pick_precision
 from bcprobe.progress import Progress
 from bcprobe.training.checkpointer import Checkpointer, write_checkpoint
 from bcprobe.training.config import Experiment
@@ -21,7 +22,7 @@ from bcprobe.training.logs import Follower, check_log, open_log
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.run import Run, starting_weights
 from bcprobe.training.saving import claim_folder, load_state
-from bcprobe.training.step import check_parts, pick_precision
+from bcprobe.training.step import check_parts
 from bcprobe.training.stream import Stream, StreamError
 
 
@@ -46,7 +47,7 @@ def train(
     torch's number on the CPU (None: what it is, or what the run began with; others add floats
     up in another order). ``save_seconds`` is the time between two saved states.
     ``accumulation`` is the number of parts in which a step's rows are worked through (None: 1,
-    or what the run began with). ``precision`` is one of `bcprobe.training.step.PRECISIONS`
+    or what the run began with). ``precision`` is one of `bcprobe.model.precision.PRECISIONS`
     (auto: what the run began with, or what is fastest here). ``log`` is one of
     `bcprobe.training.logs.LOGS`.
 

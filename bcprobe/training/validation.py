@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from bcprobe.episodes.sequences import overlapping_rows, predict
 from bcprobe.episodes.simulator import Simulator
+from bcprobe.model.precision import products_in
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.rng import split_seed
 from bcprobe.tasks.base import State
 from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.config import Experiment
 from bcprobe.training.recording import EpisodeKey, Recording, record
-from bcprobe.training.step import products_in
 from bcprobe.types import ACTIONS, PLACE_TOLERANCE, Click
 
 #: Columns of ``validation.parquet``. ``valid``: share of predicted clicks that would change

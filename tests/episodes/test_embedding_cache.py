@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.embedding_cache import EmbeddingCache
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.episodes.simulator import Simulator
@@ -50,29 +50,31 @@ def colours(simulators: Sequence[Simulator]) -> Tensor:
 
 def test_each_state_is_encoded_once() -> None:
     encode = Counted()
-    sight = Sight(encode, torch.device("cpu"))
+    embeddings = EmbeddingCache(encode, torch.device("cpu"))
     states = walk(40)
     different = len({one.state for one in states})
     for _ in range(2):
-        assert torch.allclose(sight.look(states)[:, 0], colours(states))
+        assert torch.allclose(embeddings.embed(states)[:, 0], colours(states))
         assert encode.frames == different < 40
 
 
 def test_equal_states_of_two_worlds_are_two_screens() -> None:
     worlds = [open_world(TASK, 1), open_world(TASK, 2)]
-    sight = Sight(Counted(), torch.device("cpu"))
-    assert torch.allclose(sight.look(worlds)[:, 0], colours(worlds))
+    embeddings = EmbeddingCache(Counted(), torch.device("cpu"))
+    assert torch.allclose(embeddings.embed(worlds)[:, 0], colours(worlds))
 
 
-def test_what_was_not_looked_at_for_longest_is_forgotten() -> None:
+def test_what_was_not_asked_for_longest_is_forgotten() -> None:
     encode = Counted()
     states = list({one.state: one for one in walk(40)}.values())[:6]
-    sight = Sight(encode, torch.device("cpu"), room=4 * 3 * 8)  # four tokens of three doubles
-    sight.look(states)
-    assert len(sight.known) == 4
-    sight.look(states[-4:])
+    embeddings = EmbeddingCache(
+        encode, torch.device("cpu"), room=4 * 3 * 8
+    )  # four tokens of three doubles
+    embeddings.embed(states)
+    assert len(embeddings.known) == 4
+    embeddings.embed(states[-4:])
     assert encode.frames == 6
-    sight.look(states[:1])
+    embeddings.embed(states[:1])
     assert encode.frames == 7
 
 

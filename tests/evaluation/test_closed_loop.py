@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bcprobe.episodes.clickers import RandomClicker, RepeatClicker
-from bcprobe.episodes.embedding_cache import Sight
+from bcprobe.episodes.embedding_cache import EmbeddingCache
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import frames, generate, open_world, work
@@ -107,8 +107,8 @@ def test_what_saves_work_changes_no_click(
     tiny: ClickTransformer, temperature: float, one_frame: bool
 ) -> None:
     plain = ModelPolicy(tiny, temperature, one_frame=one_frame)
-    sight, reach = Sight(tiny.encoder.see, tiny.device), tiny.config.reach
-    brief = ModelPolicy(tiny, temperature, one_frame=one_frame, sight=sight, reach=reach)
+    embeddings, reach = EmbeddingCache(tiny.encoder.see, tiny.device), tiny.config.reach
+    brief = ModelPolicy(tiny, temperature, one_frame=one_frame, embeddings=embeddings, reach=reach)
     first, second = (
         [episode.steps for episode in work(policy, TASK, SEEDS[:3], origin="m", max_steps=25)]
         for policy in (plain, brief)

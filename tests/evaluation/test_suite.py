@@ -20,17 +20,17 @@ from bcprobe.model.transformer import ClickTransformer
 from bcprobe.results import Score
 
 TASK = "colored_dot_tracking"
-FEW: dict[str, Any] = {"episodes": 2, "temperatures": (0.0, 1.0), "max_steps": 12}
+FEW: dict[str, Any] = {
+    "episodes": 2,
+    "temperatures": (0.0, 1.0),
+    "max_steps": 12,
+    "progress": False,
+}
 
 
 @pytest.fixture(scope="module")
-def lines() -> list[str]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def result(tiny: ClickTransformer, lines: list[str]) -> Evaluation:
-    return evaluate(tiny, [TASK], **FEW, say=lines.append)
+def result(tiny: ClickTransformer) -> Evaluation:
+    return evaluate(tiny, TASK, **FEW)
 
 
 def test_every_part_is_there(result: Evaluation) -> None:
@@ -59,20 +59,27 @@ def test_json_form(result: Evaluation) -> None:
     assert document["mistakes_than_data"][TASK] in ("fewer", "denoising", "more", "unclear")
 
 
-def test_progress_is_told(result: Evaluation, lines: list[str]) -> None:
-    assert len(lines) == 1 + len(SECTIONS)
-    assert all(line.startswith(TASK) for line in lines)
+def test_progress_is_reported_by_task(
+    tiny: ClickTransformer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"]}
+    evaluate(tiny, [TASK, "shape_matching"], **options | {"progress": True})
+    assert capsys.readouterr().err.split("\n") == [
+        f"evaluated {TASK}",
+        "evaluated shape_matching",
+        "",
+    ]
+    evaluate(tiny, TASK, **options)
+    assert capsys.readouterr().err == ""
 
 
 def test_workers_side_by_side_find_the_same(tiny: ClickTransformer, tmp_path: Path) -> None:
     folder = save_checkpoint(tiny, tmp_path / "small")
     tasks = [TASK, "shape_matching"]
-    lines: list[str] = []
-    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"], "say": lines.append}
+    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"]}
     alone = evaluate(folder, tasks, workers=1, **options).table()
     apart = evaluate(folder, tasks, workers=2, **options).table()
     assert alone.equals(apart)
-    assert sorted(lines[:4]) == sorted(lines[4:])
     assert list(dict.fromkeys(alone["task"])) == [*tasks, "all"]
 
 
@@ -80,7 +87,7 @@ def test_a_damaged_checkpoint_is_one_line(tiny: ClickTransformer, tmp_path: Path
     folder = save_checkpoint(tiny, tmp_path / "small")
     next(folder.glob("*.safetensors")).write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
-        evaluate(folder, [TASK, "shape_matching"], workers=2, **FEW, say=lambda _: None)
+        evaluate(folder, [TASK, "shape_matching"], workers=2, **FEW)
 
 
 def test_the_summary_shows_the_scores_in_percent(result: Evaluation) -> None:
@@ -101,7 +108,7 @@ def test_percent_rounds_intervals_outwards() -> None:
 
 
 def test_the_same_seed_gives_the_same_scores(tiny: ClickTransformer) -> None:
-    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"], "say": lambda _: None}
+    options: dict[str, Any] = {**FEW, "sections": ["closed_loop"]}
     first, second, other = (
         evaluate(tiny, [TASK], seed=seed, **options).table() for seed in (0, 0, 7)
     )
@@ -142,9 +149,7 @@ def test_a_card_tells_origin_scores_and_failures(
     plan = get_experiment("tiny").as_dict() | {"start_from": "older"}
     known = {"experiment": plan, "commit": "abc", "step": 4}
     save_checkpoint(tiny, tmp_path / "small", frames=512, seconds=7200.0, **known)
-    found = evaluate(
-        "small", [TASK], **FEW, sections=["teacher_forced", "closed_loop"], say=lambda _: None
-    )
+    found = evaluate("small", [TASK], **FEW, sections=["teacher_forced", "closed_loop"])
     text = write_model_card(found).read_text()
     assert "frames learned from: 512 in 4 steps, after those of `older`" in text
     assert "taught the annotators' clicks" in text

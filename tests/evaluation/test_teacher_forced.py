@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
+from bcprobe.episodes import sequences
 from bcprobe.episodes.clickers import AnnotatorClicker
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import frames, generate
-from bcprobe.evaluation import teacher_forced
+from bcprobe.episodes.sequences import Predictions
 from bcprobe.evaluation.metrics import score_table
 from bcprobe.evaluation.teacher_forced import (
-    Answers,
     ModelPredictor,
+    PackedScreens,
     RepeatPredictor,
-    Tape,
     accuracy_rows,
     annotator_nll,
     predict,
@@ -34,8 +34,8 @@ Make = Callable[..., Episode]
 class PerfectPredictor:
     """Knows the answers; sure of them to ``nll`` nats."""
 
-    def predict(self, tape: Tape) -> Answers:
-        return Answers(tape.targets, np.full(len(tape.targets), 0.25))
+    def predict(self, sequence: PackedScreens) -> Predictions:
+        return Predictions(sequence.clicks, np.full(len(sequence), 0.25))
 
 
 class FixedPredictor:
@@ -44,9 +44,9 @@ class FixedPredictor:
     def __init__(self, x: int, y: int) -> None:
         self.click = (x, y)
 
-    def predict(self, tape: Tape) -> Answers:
-        clicks = np.tile(np.array(self.click), (len(tape), 1))
-        return Answers(clicks, np.zeros(len(clicks)))
+    def predict(self, sequence: PackedScreens) -> Predictions:
+        clicks = np.tile(np.array(self.click), (len(sequence), 1))
+        return Predictions(clicks, np.zeros(len(clicks)))
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,11 @@ def test_rows_name_episode_and_step(episodes: list[Episode]) -> None:
     assert found["step"].tolist() == [*range(30)] * 3
 
 
-def test_model_predictions_do_not_depend_on_the_tape(
+def test_model_predictions_do_not_depend_on_the_packing(
     tiny: ClickTransformer, episodes: list[Episode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = predict(ModelPredictor(tiny), episodes, annotator=False)
-    monkeypatch.setattr(teacher_forced, "TAPE", 8)
+    monkeypatch.setattr(sequences, "FRAMES", 8)
     pieces = predict(ModelPredictor(tiny), episodes, annotator=False)
     assert np.allclose(whole["nll"], pieces["nll"], atol=1e-4)
     alone = predict(ModelPredictor(tiny), episodes[1:2], annotator=False)

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bcprobe.evaluation.closed_loop import CLOSED_LOOP, closed_loop_references
 from bcprobe.evaluation.metrics import row, score_table
-from bcprobe.evaluation.paper import CLOSED_LOOP, closed_loop_references
 from bcprobe.figures import behaviour
 from bcprobe.figures.behaviour import CLICKERS, PAPER
 from bcprobe.figures.style import COLUMN

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.experiments import tiny
+from bcprobe.model import precision
+from bcprobe.model.precision import pick_precision, products_in
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.training import step
-from bcprobe.training.step import ClickLoss, pick_precision, products_in
+from bcprobe.training.step import ClickLoss
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ CPU = torch.device("cpu")
 def test_auto_is_bfloat16_where_the_processor_multiplies_it(
     monkeypatch: pytest.MonkeyPatch, native: bool, wanted: torch.dtype
 ) -> None:
-    monkeypatch.setattr(step, "cpu_multiplies_bf16", lambda: native)
+    monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: native)
     assert pick_precision("auto", CPU) == wanted
     assert pick_precision("bf16", CPU) == torch.bfloat16
     assert pick_precision("fp32", CPU) == torch.float32
