@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ class Process:
         """``settings`` are added to its environment."""
         from joblib.externals.loky import ProcessPoolExecutor
 
-        self.pool = ProcessPoolExecutor(1, env={**_SETTINGS, **settings})
+        self.pool = ProcessPoolExecutor(1, timeout=None, env={**_SETTINGS, **settings})
         self.pid = self.pool.submit(_detach, os.getpid())
 
     def call(self, work: Callable[..., U], *arguments: Any) -> U:
@@ -67,6 +68,32 @@ class Process:
                 return self.pool.submit(_stoppable, work, *arguments).result()
         except BrokenProcessPool as error:
             raise OSError("its process died; there may have been too little memory") from error
+
+    def submit(self, work: Callable[..., U], *arguments: Any) -> Future[U]:
+        """The future of one more piece of work. The process stays until `end`; after it died the
+        future raises ``OSError``."""
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        answer: Future[U] = Future()
+
+        def pass_on(found: Future[U]) -> None:
+            error = found.exception()
+            if isinstance(error, BrokenProcessPool):
+                answer.set_exception(OSError("its process died"))
+            elif error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(found.result())
+
+        try:
+            self.pool.submit(work, *arguments).add_done_callback(pass_on)
+        except (BrokenProcessPool, RuntimeError) as error:
+            raise OSError("its process died") from error
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        self.pool.shutdown(wait=False, kill_workers=True)
 
     def stop(self) -> None:
         """Raise ``KeyboardInterrupt`` in the work."""

@@ -13,6 +13,7 @@ import typer
 
 from bcprobe.cli import analyse, data, models
 from bcprobe.cli import patch as patching
+from bcprobe.cli import serve as serving
 from bcprobe.cli.examples import epilog
 from bcprobe.cli.study import experiments, study
 from bcprobe.errors import InputError
@@ -40,6 +41,7 @@ for verb in (
     experiments,
     analyse.figure,
     models.checkpoints,
+    serving.serve,
 ):
     app.command(epilog=epilog(verb.__name__))(verb)
 #: Verbs that have another name now.

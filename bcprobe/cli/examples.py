@@ -43,6 +43,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe figure layouts --from runs/layouts-cpu --out drawn",
     ),
     "checkpoints": ("bcprobe checkpoints",),
+    "serve": (
+        "bcprobe serve",
+        "bcprobe serve --checkpoint dots-nano --data data --open",
+        "bcprobe serve --export people",
+    ),
 }
 
 

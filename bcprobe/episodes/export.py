@@ -32,7 +32,7 @@ configs:
 {count} episodes, {steps} clicks, made with bcprobe (generator version {version}). Clicks and
 seeds are stored, never pixels: every screen (480 x 360 px RGB) is composed again from them,
 byte for byte, by `bcprobe.episodes.record.frames`, and `frame_hash` is the SHA-256 over
-them. Worlds and annotators are synthetic; nobody's data is in here.
+them. Worlds and annotators are synthetic. {people}
 
 | task | episodes | clicks | success | layouts | difficulty |
 |---|---|---|---|---|---|
@@ -53,6 +53,7 @@ def write_card(episodes: Sequence[Episode], folder: Path | str) -> Path:
     tasks = list(dict.fromkeys(episode.task for episode in episodes))
     text = _CARD.format(
         count=len(episodes),
+        people=_people(sum(episode.origin == "person" for episode in episodes)),
         steps=sum(map(len, episodes)),
         version=", ".join(sorted({str(episode.generator_version) for episode in episodes})),
         rows="\n".join(_row(task, [e for e in episodes if e.task == task]) for task in tasks),
@@ -64,6 +65,15 @@ def write_card(episodes: Sequence[Episode], folder: Path | str) -> Path:
     with atomic_file(Path(folder) / "README.md") as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
     return Path(folder) / "README.md"
+
+
+def _people(count: int) -> str:
+    if not count:
+        return "Nobody's data is in here."
+    return (
+        f"People worked {count} of the episodes: `time_ms` says when each click was made, and "
+        "`recording` in which viewport, on which kind of device, and by whom if a name was typed."
+    )
 
 
 def _row(task: str, episodes: Sequence[Episode]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -121,6 +122,30 @@ def read_episodes(folder: Path | str) -> list[Episode]:
     ]
 
 
+def list_episodes(folder: Path | str) -> pd.DataFrame:
+    """One row an episode, in order, without its clicks: the columns of ``episodes.parquet`` and
+    ``mistakes``, how many were brought into a clean state. Raises `InputError` as `read_episodes`.
+    """
+    heads, _ = _read(Path(folder) / EPISODES_FILE, EPISODES_SCHEMA, "episodes")
+    path = Path(folder) / STEPS_FILE
+    bodies, _ = _read(path, STEPS_SCHEMA, "steps", columns=("episode", "mistake"))
+    episode = bodies["episode"].to_numpy()
+    stands = bodies["mistake"].to_numpy(zero_copy_only=False)
+    begins = stands[1:] & ~(stands[:-1] & (episode[1:] == episode[:-1]))
+    made = np.bincount(episode[1:][begins], minlength=len(heads))
+    return heads.to_pandas().assign(mistakes=made[: len(heads)])
+
+
+def read_episode(folder: Path | str, number: int) -> Episode:
+    """Episode ``number`` of a folder. Raises `InputError` if there is none, as `read_episodes`."""
+    only = [("episode", "=", number)]
+    heads, _ = _read(Path(folder) / EPISODES_FILE, EPISODES_SCHEMA, "episodes", only)
+    if not len(heads):
+        raise InputError(f"'{folder}' has no episode {number}")
+    bodies, _ = _read(Path(folder) / STEPS_FILE, STEPS_SCHEMA, "steps", only)
+    return _episode(heads.to_pylist()[0], tuple(_steps(bodies)))
+
+
 def episodes_hash(episodes: Iterable[Episode]) -> str:
     """SHA-256 (hex) over seeds and clicks: equal hashes, equal frames and targets, in order."""
     digest = hashlib.sha256()
@@ -176,13 +201,23 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema, kind: str, digest: str
     return pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
 
 
-def _read(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, bytes]:
+def _read(
+    path: Path,
+    schema: pa.Schema,
+    kind: str,
+    only: list[tuple[str, str, int]] | None = None,
+    columns: Sequence[str] = (),
+) -> tuple[pa.Table, bytes]:
+    """A table and its hash; of its rows and columns those asked for."""
     if not path.is_file():
         raise InputError(f"no {kind} at '{path}'; give a folder that write_episodes made")
     try:
         metadata = pq.read_schema(path).metadata or {}
         _check_metadata(path, kind, metadata)
-        table = _with_later(pq.read_table(path), schema)
+        if columns:
+            schema = pa.schema([schema.field(name) for name in columns])
+        table = pq.read_table(path, filters=only, columns=list(columns) or None)
+        table = _with_later(table, schema)
         _check_columns(path, schema, table)
         return table.select(schema.names).cast(schema), metadata.get(_HASH_KEY, b"")
     except (OSError, pa.ArrowException) as error:
