@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bcprobe.activations.lens import look as take_apart
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS
 from bcprobe.episodes.simulator import Simulator
@@ -25,7 +26,7 @@ from bcprobe.serve.compare import ANNOTATORS, annotator, result
 from bcprobe.serve.mind import Job, Run, Steer, model_of, packed
 from bcprobe.serve.readout import Readout, find_readout, fitting, keep_readout
 from bcprobe.serve.tracks import Tracks
-from bcprobe.types import PLACING, Click, Episode
+from bcprobe.types import PLACING, Click
 
 #: Runs held at a time; looks that a trip may take until the model places.
 MOST_RUNS, MOST_LOOKS = 48, 60

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-import bcprobe
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS
@@ -44,30 +43,17 @@ Work = Callable[..., Any]
 
 def make_app(desk: Desk) -> Starlette:
     """The application, without the checks before it (`bcprobe.serve.guard`)."""
-    pages = _pages()
-
-    async def page(request: Request) -> Response:
-        return Response(pages["index.html"][0], media_type=_KINDS[".html"], headers=_FRESH)
-
-    async def asset(request: Request) -> Response:
-        found = pages.get(request.path_params["name"])
-        if found is None:
-            return _problem(404, "there is no such file")
-        return Response(found[0], media_type=found[1], headers=_FRESH)
 
     def get(work: Work) -> Any:
         async def answer(request: Request) -> Response:
-            return await _answered(work, desk, request.path_params, dict(request.query_params))
+            return await _answered(work, desk, request.path_params, {})
 
         return answer
 
     def post(work: Work) -> Any:
         async def answer(request: Request) -> Response:
-            try:
-                asked = json.loads(await request.body())
-            except ValueError:
-                asked = None
-            if not isinstance(asked, dict):
+            asked = _object(await request.body())
+            if asked is None:
                 return _problem(400, "send a JSON object")
             return await _answered(work, desk, request.path_params, asked)
 
@@ -78,46 +64,32 @@ def make_app(desk: Desk) -> Starlette:
         yield
         await run_in_threadpool(desk.worker.close)
 
-    looks = [Route(path, page) for path in ("/", "/annotate", "/watch", "/explore")]
-    gets = {
-        "/api/about": lambda d, p, q: about(d),
-        "/api/picture/{task}": lambda d, p, q: Response(
-            example(get_task(p["task"]).name), media_type="image/webp", headers=_KEEP
-        ),
-        "/api/sessions": lambda d, p, q: {"rows": explore.listed(d, explore.HERE)["rows"][:50]},
-        "/api/sessions/{name}": lambda d, p, q: viewed(d, p["name"]),
-        "/api/sessions/{name}/since/{count:int}": since,
-        "/api/sessions/{name}/comparison": compared,
-        "/api/sessions/{name}/frame/{number:int}": frame,
-        "/api/sessions/{name}/apart/{number:int}": lambda d, p, q: watch.take_apart(
-            d, d.session(p["name"]), p["number"]
-        ),
-        "/api/sessions/{name}/readings/{first:int}/{last:int}": lambda d, p, q: watch.readings(
-            d, d.session(p["name"]), p["first"], p["last"]
-        ),
-        "/api/models/{name:path}": lambda d, p, q: watch.know(d, p["name"]),
-        "/api/episodes/{source:int}": lambda d, p, q: explore.listed(d, p["source"]),
-        "/api/episode/{key}": lambda d, p, q: explore.played(d, p["key"]),
-        "/api/episode/{key}/frame/{number:int}": lambda d, p, q: _picture(
-            explore.opened(d, p["key"])[0].picture(p["number"])
-        ),
-        "/api/export/{kind}": exported,
-    }  # fmt: skip
-    posts = {
-        "/api/annotate": lambda d, p, q: annotate.begin(d, q),
-        "/api/watch": lambda d, p, q: watch.begin(d, q),
-        "/api/sessions/{name}/annotate": lambda d, p, q: annotate.act(d, _of(d, p, "annotate"), q),
-        "/api/sessions/{name}/name": named,
-        "/api/sessions/{name}/watch": lambda d, p, q: watch.act(d, _of(d, p, "watch"), q),
-        "/api/sessions/{name}/fork": lambda d, p, q: watch.fork(d, d.session(p["name"]), q),
-    }
     routes = [
-        *looks,
-        Route("/pages/{name}", asset),
-        *(Route(path, get(work)) for path, work in gets.items()),
-        *(Route(path, post(work), methods=["POST"]) for path, work in posts.items()),
+        *(Route(path, _page) for path in ("/", "/annotate", "/watch", "/explore")),
+        Route("/pages/{name}", _asset),
+        *(Route(path, get(work)) for path, work in GETS.items()),
+        *(Route(path, post(work), methods=["POST"]) for path, work in POSTS.items()),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return None
+    return asked if isinstance(asked, dict) else None
+
+
+async def _page(request: Request) -> Response:
+    return Response(_pages()["index.html"][0], media_type=_KINDS[".html"], headers=_FRESH)
+
+
+async def _asset(request: Request) -> Response:
+    found = _pages().get(request.path_params["name"])
+    if found is None:
+        return _problem(404, "there is no such file")
+    return Response(found[0], media_type=found[1], headers=_FRESH)
 
 
 _FRESH = {"cache-control": "no-cache"}
@@ -161,7 +133,6 @@ def _pages() -> dict[str, tuple[bytes, str]]:
 def about(desk: Desk) -> dict[str, Any]:
     """What there is to choose from, and the colours of it all."""
     return {
-        "version": bcprobe.__version__,
         "tasks": [
             {
                 "name": task.name,
@@ -272,3 +243,37 @@ def exported(desk: Desk, path: dict[str, Any], _: dict[str, Any]) -> Response:
     name = f'attachment; filename="bcprobe-{path["kind"]}.zip"'
     headers = {"content-disposition": name, **_NO_STORE}
     return Response(data, media_type="application/zip", headers=headers)
+
+
+#: What is read, and what is changed, at which address: functions of the desk, the names in the
+#: address, and what was sent.
+GETS: dict[str, Work] = {
+    "/api/about": lambda d, p, q: about(d),
+    "/api/picture/{task}": lambda d, p, q: _picture(example(get_task(p["task"]).name)),
+    "/api/sessions": lambda d, p, q: {"rows": explore.listed(d, explore.HERE)["rows"][:50]},
+    "/api/sessions/{name}": lambda d, p, q: viewed(d, p["name"]),
+    "/api/sessions/{name}/since/{count:int}": since,
+    "/api/sessions/{name}/comparison": compared,
+    "/api/sessions/{name}/frame/{number:int}": frame,
+    "/api/sessions/{name}/apart/{number:int}": lambda d, p, q: watch.take_apart(
+        d, d.session(p["name"]), p["number"]
+    ),
+    "/api/sessions/{name}/readings/{first:int}/{last:int}": lambda d, p, q: watch.readings(
+        d, d.session(p["name"]), p["first"], p["last"]
+    ),
+    "/api/models/{name:path}": lambda d, p, q: watch.know(d, p["name"]),
+    "/api/episodes/{source:int}": lambda d, p, q: explore.listed(d, p["source"]),
+    "/api/episode/{key}": lambda d, p, q: explore.played(d, p["key"]),
+    "/api/episode/{key}/frame/{number:int}": lambda d, p, q: _picture(
+        explore.opened(d, p["key"])[0].picture(p["number"])
+    ),
+    "/api/export/{kind}": exported,
+}
+POSTS: dict[str, Work] = {
+    "/api/annotate": lambda d, p, q: annotate.begin(d, q),
+    "/api/watch": lambda d, p, q: watch.begin(d, q),
+    "/api/sessions/{name}/annotate": lambda d, p, q: annotate.act(d, _of(d, p, "annotate"), q),
+    "/api/sessions/{name}/name": named,
+    "/api/sessions/{name}/watch": lambda d, p, q: watch.act(d, _of(d, p, "watch"), q),
+    "/api/sessions/{name}/fork": lambda d, p, q: watch.fork(d, d.session(p["name"]), q),
+}

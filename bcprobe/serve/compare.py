@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.evaluation.metrics import mistakes
-from bcprobe.types import Episode
 
 #: Annotators set beside a person.
 ANNOTATORS = 5

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError, check_name
 from bcprobe.serve.store import Made, Session, Store
 from bcprobe.serve.tracks import Track, Tracks, picture
 from bcprobe.serve.worker import Worker
-from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click, Episode
+from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 #: Origin of episodes by kind of session; a watched one names who clicked.
 PERSON, MODEL = "person", "model"

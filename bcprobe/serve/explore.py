@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.store import EPISODES_FILE, STEPS_FILE, list_episodes, read_episode
 from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import mistakes
 from bcprobe.serve.desk import Desk, MissingError, shown
 from bcprobe.serve.tracks import Track
 from bcprobe.serve.watch import step_row, trips
-from bcprobe.types import Episode
 
 #: Rows of a list that are sent at a time.
 MOST_ROWS = 2000

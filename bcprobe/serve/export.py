@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.export import write_card
 from bcprobe.episodes.record import frame_hash
 from bcprobe.episodes.store import write_episodes
 from bcprobe.errors import InputError
 from bcprobe.serve.desk import Desk
-from bcprobe.types import GENERATOR_VERSION, Episode
+from bcprobe.types import GENERATOR_VERSION
 
 #: Sessions in one export.
 MOST = 10_000

@@ -66,17 +66,17 @@ class Guard:
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             return await _say(answer, *refusal)
-        if self.token:
-            shown = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if shown and scope["method"] == "GET" and self._is_token(shown):
+        if self.token and not self._shows_token(scope, headers):
+            if scope["method"] == "GET" and self._is_token(_asked_token(scope)):
                 return await self._welcome(scope, answer)
-            if not self._is_token(_cookie(headers, self._cookie_name(scope))) and not (
-                self._is_token(headers.get("authorization", "").removeprefix("token "))
-            ):
-                text = "this server asks for its token: open the address that it printed"
-                return await _say(answer, 403, text)
+            text = "this server asks for its token: open the address that it printed"
+            return await _say(answer, 403, text)
         if scope["method"] in ("GET", "HEAD"):
             return await self.app(scope, receive, answer)
+        return await self._with_body(scope, receive, answer)
+
+    async def _with_body(self, scope: dict[str, Any], receive: Any, answer: Any) -> None:
+        """Answer a request once its whole body is there."""
         try:
             body = await asyncio.wait_for(_body(receive), BODY_SECONDS)
         except TimeoutError:
@@ -85,21 +85,24 @@ class Guard:
             return await _say(answer, 413, f"a request holds at most {MOST_BODY} bytes")
         return await self.app(scope, _Replay(body, receive), answer)
 
+    def _shows_token(self, scope: dict[str, Any], headers: dict[str, str]) -> bool:
+        cookie = _cookie(headers, self._cookie_name(scope))
+        header = headers.get("authorization", "").removeprefix("token ")
+        return self._is_token(cookie) or self._is_token(header)
+
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str]) -> tuple[int, str] | None:
-        host = headers.get("host", "")
+        host, reads = headers.get("host", ""), scope["method"] in ("GET", "HEAD")
         if not self._knows(host):
             return 403, "this server does not answer to that Host"
         if len(scope["path"]) + len(scope["query_string"]) > MOST_TARGET:
             return 414, "the address is too long"
-        if headers.get("sec-fetch-site") == "cross-site" and not (
-            scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        ):
+        if _from_elsewhere(scope["method"], host, headers):
             return 403, "requests of other sites are not answered"
-        origin = headers.get("origin")
-        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-            return 403, "requests of other sites are not answered"
-        if scope["method"] in ("GET", "HEAD"):
-            return None
+        return None if reads else self._refused_change(scope, headers)
+
+    def _refused_change(
+        self, scope: dict[str, Any], headers: dict[str, str]
+    ) -> tuple[int, str] | None:
         if scope["method"] != "POST":
             return 405, "only GET and POST are answered"
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
@@ -143,6 +146,19 @@ class Guard:
         headers = [(b"location", where.encode()), (b"set-cookie", cookie.encode())]
         await answer({"type": "http.response.start", "status": 303, "headers": headers})
         await answer({"type": "http.response.body", "body": b""})
+
+
+def _from_elsewhere(method: str, host: str, headers: dict[str, str]) -> bool:
+    """Whether another site's page asks; following a link from there is allowed."""
+    follows = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site") == "cross-site" and not follows:
+        return True
+    return headers.get("origin") not in (None, f"http://{host}", f"https://{host}")
+
+
+def _asked_token(scope: dict[str, Any]) -> str:
+    """The token in the address, if there is one."""
+    return parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
 
 
 class _Replay:

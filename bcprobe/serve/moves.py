@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bcprobe.episodes.episode import Step
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.serve.tracks import Track
 from bcprobe.tasks.base import State
-from bcprobe.types import PLACING, Click, Step
+from bcprobe.types import PLACING, Click
 
 #: States looked at before a search gives up.
 MOST_STATES = 4000

@@ -23,11 +23,11 @@ from bcprobe.activations.cache import cache_folder
 from bcprobe.annotators import get_annotator
 from bcprobe.annotators.persona import draw_persona
 from bcprobe.episodes.clickers import AnnotatorClicker
+from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import work
 from bcprobe.files import atomic_file
 from bcprobe.model.registry import checkpoint_hash, find_checkpoint, trained_tasks
 from bcprobe.rng import generator
-from bcprobe.types import Episode
 
 #: Where the probe reads: the summary token, and the patch under the last placement.
 TOKENS = ("cls", "placed")

@@ -10,10 +10,11 @@ from typing import Any
 
 from PIL import Image
 
+from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.record import open_world
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
-from bcprobe.types import GENERATOR_VERSION, Click, Episode, Step
+from bcprobe.types import GENERATOR_VERSION, Click
 
 #: Bytes of canvas images that are kept for worlds, and how many worlds at most.
 ROOM, MOST_WORLDS = 1 << 30, 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bcprobe.episodes.episode import Step
 from bcprobe.errors import InputError, check_name
 from bcprobe.evaluation.metrics import mistakes
 from bcprobe.gui.layouts import LAYOUTS
@@ -14,7 +15,7 @@ from bcprobe.serve.readout import TOKENS
 from bcprobe.serve.store import ConflictError, Made, Session
 from bcprobe.serve.tracks import Track
 from bcprobe.tasks import TASKS
-from bcprobe.types import Click, Step
+from bcprobe.types import Click
 
 #: Clicks that a link may hold, and whom they may come from, by number.
 MOST_LINKED, SOURCES = 1500, ("model", "pointer", "trip")
