@@ -16,6 +16,7 @@ from bcprobe.lazy import resolve
 
 if TYPE_CHECKING:
     from bcprobe.activations.gather import activations as activations
+    from bcprobe.episodes.counterfactual import counterfactual as counterfactual
     from bcprobe.episodes.generate import episode as episode
     from bcprobe.episodes.generate import episodes as episodes
     from bcprobe.evaluation.rollouts import rollout as rollout
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "InputError": "bcprobe.errors:InputError",
     "activations": "bcprobe.activations.gather:activations",
+    "counterfactual": "bcprobe.episodes.counterfactual:counterfactual",
     "checkpoints": "bcprobe.model.registry:checkpoints",
     "episode": "bcprobe.episodes.generate:episode",
     "episodes": "bcprobe.episodes.generate:episodes",

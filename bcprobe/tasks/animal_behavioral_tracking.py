@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bcprobe.gui.view import RGB, Label, Mark, Stroke, View
 from bcprobe.gui.widgets import Button, ButtonState
+from bcprobe.tasks.animals import shake
 from bcprobe.tasks.arena_mice import COATS, FLOORS, FRAMES, Arena, Mice, draw_frame, draw_mice
 from bcprobe.types import Latents, Outcome
 
@@ -53,12 +54,16 @@ SETTINGS = {
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The mice, the arena, and ``ends`` float [5 frames, mouse, 2, 2]: nose and tail base, px."""
+    """The mice, the arena, and ``ends`` float [5 frames, mouse, 2, 2]: nose and tail base, px.
+
+    ``shaken``: frames that the camera shows shifted, (t, x, y) px; no drawn world has any.
+    """
 
     settings: Settings
     mice: Mice
     arena: Arena
     ends: NDArray[np.float64]
+    shaken: tuple[tuple[int, int, int], ...] = ()
 
     @cached_property
     def truth(self) -> list[list[list[list[float]]]]:
@@ -162,7 +167,8 @@ class AnimalBehavioralTracking:
 
     def images(self, world: World) -> NDArray[np.uint8]:
         """The video: uint8 [5, 256, 256, 3]."""
-        return np.stack([draw_frame(world.mice, world.arena, t) for t in range(FRAMES)])
+        video = np.stack([draw_frame(world.mice, world.arena, t) for t in range(FRAMES)])
+        return shake(video, world.shaken)
 
     def open(self, world: World) -> State:
         """First frame, front of mouse 1 chosen, nothing marked."""

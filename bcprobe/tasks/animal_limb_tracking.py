@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bcprobe.gui.view import RGB, Label, Mark, View
 from bcprobe.gui.widgets import Button, ButtonState
+from bcprobe.tasks.animals import shake
 from bcprobe.tasks.walking_animal import FRAMES, Scenery, Walk, draw_frame, draw_walk, skeleton
 from bcprobe.types import Latents, Outcome
 
@@ -47,12 +48,16 @@ SETTINGS = {
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A walk, its scenery, and the keypoints float [6 frames, 6, 2] in canvas px (x, y)."""
+    """A walk, its scenery, and the keypoints float [6 frames, 6, 2] in canvas px (x, y).
+
+    ``shaken``: frames that the camera shows shifted, (t, x, y) px; no drawn world has any.
+    """
 
     settings: Settings
     walk: Walk
     scenery: Scenery
     keypoints: NDArray[np.float64]
+    shaken: tuple[tuple[int, int, int], ...] = ()
 
     @cached_property
     def truth(self) -> list[list[list[float]]]:
@@ -155,7 +160,8 @@ class AnimalLimbTracking:
 
     def images(self, world: World) -> NDArray[np.uint8]:
         """The video: uint8 [6, 256, 256, 3]."""
-        return np.stack([draw_frame(world.walk, world.scenery, t) for t in range(FRAMES)])
+        video = np.stack([draw_frame(world.walk, world.scenery, t) for t in range(FRAMES)])
+        return shake(video, world.shaken)
 
     def open(self, world: World) -> State:
         """First frame, the head's tab chosen, nothing placed."""

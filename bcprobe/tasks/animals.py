@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -220,3 +220,13 @@ def fur(x: int, y: int, strength: float) -> Pixels:
     """Short hairs that go with a body at (x, y) px: [256, 256] of deviation ``strength``."""
     tile = _fur()[256 - y % 256 :, 256 - x % 256 :]
     return strength * tile[:CANVAS_SIZE, :CANVAS_SIZE]
+
+
+def shake(video: NDArray[np.uint8], shaken: Iterable[tuple[int, int, int]]) -> NDArray[np.uint8]:
+    """A video [t, y, x, 3] with some frames shifted by whole px, (t, x, y); rims are repeated."""
+    for t, dx, dy in shaken:
+        frame = video[t]
+        rows = np.clip(np.arange(frame.shape[0]) - dy, 0, frame.shape[0] - 1)
+        columns = np.clip(np.arange(frame.shape[1]) - dx, 0, frame.shape[1] - 1)
+        video[t] = frame[rows][:, columns]
+    return video

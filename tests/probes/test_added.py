@@ -92,9 +92,8 @@ def test_trees_find_what_distances_tell() -> None:
 def test_baselines_stand_in_the_table_of_a_probe(planted: Activations) -> None:
     rng = np.random.default_rng(0)
     mistake = planted.labels["mistake"].to_numpy()
-    answers = pd.DataFrame(
-        {"p_undo": np.clip(0.1 + 0.5 * mistake * rng.random(len(mistake)), 0, 1)}
-    )
+    chance = 0.1 + 0.2 * mistake + 0.6 * rng.random(len(mistake))
+    answers = pd.DataFrame({"p_undo": chance})
     table = probe(replace(planted, predictions=answers)).table(negatives="errable")
     by_kind = table[table["site"] == ""].set_index("kind")["estimate"]
     assert 0.7 < by_kind["p_undo"] < 0.98
