@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bcprobe.errors import InputError
-from bcprobe.files import atomic_file
+from bcprobe.files import MARK, atomic_file
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Score:
 def write_table(table: pd.DataFrame, path: Path | str, **metadata: str) -> Path:
     """Write a table as Parquet, atomically; ``metadata`` goes into the file's schema."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    extra = {key.encode(): value.encode() for key, value in metadata.items()}
+    named = {"made_by": MARK.decode(), **metadata}
+    extra = {key.encode(): value.encode() for key, value in named.items()}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **extra})
     with atomic_file(path) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")

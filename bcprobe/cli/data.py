@@ -11,6 +11,7 @@ from bcprobe.cli.console import number, people_range, print_json, print_table, p
 from bcprobe.cli.options import (
     DEFAULT_TASK,
     Difficulty,
+    Force,
     Json,
     Layout,
     Seed,
@@ -91,15 +92,21 @@ def generate(
     minari: Annotated[
         str | None, typer.Option(help="Make a Minari dataset of that name too, with pixels.")
     ] = None,
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """Generate annotators' episodes as Parquet (clicks and seeds, never pixels)."""
-    from bcprobe.episodes.export import write_card, write_minari
+    from bcprobe.episodes.export import check_minari, write_card, write_minari
     from bcprobe.episodes.record import generate as make
-    from bcprobe.episodes.store import write_episodes
+    from bcprobe.episodes.store import EPISODES_FILE, STEPS_FILE, write_episodes
+    from bcprobe.files import output_folder
 
     count = at_least_one("--episodes", episodes)
+    chosen = task_names(task)
+    if minari is not None:
+        check_minari(minari, chosen)
+    files = output_folder(out, (EPISODES_FILE, STEPS_FILE, "README.md"), force=force)
     shown: dict[str, Any] = {"layout": layout, "hash_frames": True}
     if images is not None or labels is not None:
         worlds = _own_worlds(task, images, labels, register)
@@ -109,12 +116,13 @@ def generate(
             for i in progress(range(count), "episodes")
         ]  # fmt: skip
     else:
-        wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
+        wanted = [(name, seed + i) for name in chosen for i in range(count)]
         made = [make(*one, difficulty=difficulty, **shown) for one in progress(wanted, "episodes")]
-    write_episodes(made, out)
-    write_card(made, out)
-    if minari is not None:
-        write_minari(made, minari)
+    with files as folder:
+        write_episodes(made, folder)
+        write_card(made, folder)
+        if minari is not None:
+            write_minari(made, minari)
     steps = sum(len(episode) for episode in made)
     if json_:
         return print_json({"out": str(out), "episodes": len(made), "steps": steps})
@@ -132,6 +140,20 @@ def _own_worlds(
     if task_names(task, ("neuron_tracking",)) != ["neuron_tracking"]:
         raise InputError("your own volume is for --task neuron_tracking")
     return volume_worlds(images, labels, register=register)
+
+
+def _chosen_of(episodes: list[Any], task: list[str] | None, difficulty: str | None) -> list[Any]:
+    """The episodes of some tasks and of a difficulty. Raises `InputError` if there is none."""
+    names = task_names(task) if task else None
+    kept = [
+        episode
+        for episode in episodes
+        if (names is None or episode.task in names)
+        and (difficulty is None or episode.difficulty == difficulty)
+    ]
+    if not kept:
+        raise InputError("the folder holds no episode of these tasks and difficulty")
+    return kept
 
 
 def stats(
@@ -153,7 +175,7 @@ def stats(
     )
 
     if data is not None:
-        made = read_episodes(data)
+        made = _chosen_of(read_episodes(data), task, difficulty)
     else:
         count = at_least_one("--episodes", episodes)
         wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator
-from bcprobe.files import atomic_file
+from bcprobe.files import MARK, atomic_file
 from bcprobe.palette import CLICK_COLOUR, MISTAKE_COLOUR, PHASE_COLOURS
 from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
@@ -61,6 +61,7 @@ def write_gif(episode: Episode, path: Path | str, *, clicks_per_second: float = 
             append_images=pictures[1:],
             duration=durations,
             loop=0,
+            comment=MARK,
         )
     return Path(path)
 

@@ -155,16 +155,28 @@ def replay(episode: Episode, world: World | None = None) -> Iterator[tuple[Simul
 
 
 def frames(episode: Episode, world: World | None = None) -> Iterator[NDArray[np.uint8]]:
-    """The screen before each click: uint8 [360, 480, 3], as many as steps; see `replay`."""
+    """The screen before each click: uint8 [360, 480, 3], as many as steps; see `replay`.
+
+    Raises `InputError` after the last one if they are not those of ``episode.frame_hash``.
+    """
+    digest = hashlib.sha256() if episode.frame_hash else None
     for simulator, _ in replay(episode, world):
-        yield simulator.screen()
+        screen = simulator.screen()
+        if digest is not None:
+            digest.update(screen.data)
+        yield screen
+    if digest is not None and digest.hexdigest() != episode.frame_hash:
+        raise InputError(
+            f"the frames of {episode.task}, world {episode.world_seed}, are not those of its hash; "
+            "generate the episode again"
+        )
 
 
 def frame_hash(episode: Episode) -> str:
     """SHA-256 over the episode's frames, in order."""
     digest = hashlib.sha256()
-    for frame in frames(episode):
-        digest.update(frame.data)
+    for simulator, _ in replay(episode):
+        digest.update(simulator.screen().data)
     return digest.hexdigest()
 
 

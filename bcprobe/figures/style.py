@@ -76,7 +76,11 @@ def save(figure: Figure, folder: Path | str, name: str) -> list[Path]:
     """
     paths = [Path(folder) / f"{name}.{kind}" for kind in ("pdf", "png")]
     for path in paths:
-        undated = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+        undated = (
+            {"CreationDate": None, "Creator": "bcprobe"}
+            if path.suffix == ".pdf"
+            else {"Software": "bcprobe"}
+        )
         with atomic_file(path) as temporary, in_style():
             figure.savefig(temporary, format=path.suffix[1:], dpi=PNG_DPI, metadata=undated)
     return paths

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from bcprobe.bootstrap import Floats
 from bcprobe.errors import InputError
-from bcprobe.files import atomic_file
+from bcprobe.files import MARK, atomic_file, write_json
 from bcprobe.probes.directions import Direction
 
 SCHEMA_VERSION = 1
@@ -82,11 +82,16 @@ def write_card(folder: Path | str, card: Card, directions: Floats) -> list[Path]
     folder = Path(folder)
     tensor = np.ascontiguousarray(directions.squeeze(0) if len(directions) == 1 else directions)
     with atomic_file(folder / TENSOR) as temporary:
-        metadata = {"site": card.site, "latent": card.latent, "checkpoint": card.checkpoint_hash}
+        metadata = {
+            "made_by": MARK.decode(),
+            "site": card.site,
+            "latent": card.latent,
+            "checkpoint": card.checkpoint_hash,
+        }
         save_file({"direction": tensor.astype(np.float32)}, temporary, metadata=metadata)
-    for name, text in ((CARD, json.dumps(card.as_dict(), indent=1)), (README, _readme(card))):
-        with atomic_file(folder / name) as temporary:
-            temporary.write_text(text + "\n")
+    write_json(folder / CARD, card.as_dict())
+    with atomic_file(folder / README) as temporary:
+        temporary.write_text(_readme(card) + "\n")
     return [folder / name for name in (TENSOR, CARD, README)]
 
 
@@ -98,6 +103,7 @@ def read_card(folder: Path | str) -> tuple[Card, Floats]:
     path = Path(folder) / CARD
     try:
         plain = json.loads(path.read_text())
+        plain.pop("made_by", None)
         if plain["schema_version"] > SCHEMA_VERSION:
             raise InputError(
                 f"'{path}' has schema {plain['schema_version']}, newer than {SCHEMA_VERSION}; "
@@ -123,6 +129,7 @@ def _readme(card: Card) -> str:
             "",
             f"Read from [cls] of `{card.checkpoint}` ({card.checkpoint_hash[:12]}) on "
             f"{card.episodes} test episodes of {card.task}; {card.sign}.",
+            "Made with bcprobe. "
             f"Tensor `direction` in `{TENSOR}`, unit length; numbers in `{CARD}`.",
             "",
             f"| negatives: {card.negatives} | {card.metric} [95 %] |",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,7 +14,7 @@ import pandas as pd
 
 from bcprobe.activations.labels import Latent
 from bcprobe.bootstrap import Floats
-from bcprobe.files import atomic_file
+from bcprobe.files import write_json
 from bcprobe.palette import COLOURS
 from bcprobe.probes.cards import Card, write_card
 from bcprobe.probes.directions import Direction
@@ -213,8 +212,7 @@ class ProbeResult:
         """Write the table, the JSON document and the card; ``draw(table, folder, name)`` too."""
         folder, name = Path(folder), f"{self.label.name}_probe"
         write_table(self.table(), folder / f"{name}.parquet")
-        with atomic_file(folder / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
+        write_json(folder / f"{name}.json", self.as_dict())
         write_card(folder, self.card, self.fitted.directions)
         if draw is not None:
             draw(self.table(), folder, name)
