@@ -53,7 +53,7 @@ def test_classes_and_identities_are_exchanged(task: str) -> None:
 
 def test_what_cannot_be_changed_is_said() -> None:
     dots = generate("colored_dot_tracking", split_seed("test", 2))
-    with pytest.raises(InputError, match="nothing of this episode .* can be exchanged"):
+    with pytest.raises(InputError, match=r"nothing of this episode .* can be exchanged"):
         counterfactual(dots, None)
     with pytest.raises(InputError, match="shift -1 is negative"):
         counterfactual(dots, -1)
