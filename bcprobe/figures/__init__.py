@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from bcprobe.figures import (
     behaviour,
+    causes,
     decision,
     learning,
     overview,
@@ -23,9 +24,11 @@ from bcprobe.results import read_table
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": behaviour.plot_annotator,
+    "circuit": causes.plot_circuit,
     "closed_loop": behaviour.plot_closed_loop,
+    "cosines": probing.plot_cosines,
     "dagger": behaviour.plot_dagger,
-    "directions": probing.plot_directions,
+    "directions": causes.plot_directions,
     "dots_mistake_probe": probing.plot_layers,
     "dots_steering": steering.plot,
     "emergence": learning.plot_emergence,
@@ -38,6 +41,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "mistakes": behaviour.plot_mistakes,
     "mistake_probe": probing.plot_many_tasks,
     "overview": overview.plot,
+    "patching": causes.plot_patching,
     "probe_emergence": learning.plot_probe_emergence,
     "scaling": learning.plot_scaling,
     "steering": steering.plot,

@@ -95,7 +95,7 @@ def _parts(axis: Axes, table: pd.DataFrame) -> None:
     mlps = table[table["kind"] == "mlp"].set_index("layer")["value"]
     grid = heads.rename(columns=lambda head: f"{head + 1}").assign(MLP=mlps).iloc[::-1]
     most = max(float(grid.abs().to_numpy().max()), 1e-9)
-    matrix(axis, grid.round(1) + 0.0, (-most, most), "RdBu_r", "+.1f")
+    matrix(axis, grid, (-most, most), "RdBu_r", "+z.1f")
     axis.tick_params(axis="y", rotation=0)
     axis.set(xlabel="head", ylabel="layer")
     logit = float(table.loc[table["kind"] == "logit", "value"].iloc[0])

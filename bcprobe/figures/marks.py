@@ -158,7 +158,7 @@ def _label_outer(axis: Axes) -> None:
 
 
 def matrix(
-    axis: Axes, grid: pd.DataFrame, limits: tuple[float, float], colours: Any, digits: str = ".2f"
+    axis: Axes, grid: pd.DataFrame, limits: tuple[float, float], colours: Any, digits: str = "z.2f"
 ) -> None:
     """Numbers of a grid, written into its cells; an empty cell is nan.
 
@@ -177,7 +177,7 @@ def _number(value: float, digits: str) -> str:
     if value != value:
         return ""
     text = format(value, digits).replace("-", "−")
-    return text.replace("0.", ".", 1) if digits == ".2f" else text
+    return text.replace("0.", ".", 1) if digits == "z.2f" else text
 
 
 def tilt(axis: Axes, degrees: float = 45) -> None:

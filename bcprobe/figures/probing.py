@@ -174,7 +174,7 @@ def plot_labels(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_directions(table: pd.DataFrame) -> Figure:
+def plot_cosines(table: pd.DataFrame) -> Figure:
     """Cosines between the tasks' directions, and with that of all tasks.
 
     ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a label with one direction.

@@ -332,9 +332,9 @@ class Patching:
 
     def plot(self) -> Any:
         """The map as a figure."""
-        from bcprobe.figures import patching
+        from bcprobe.figures.causes import plot_patching
 
-        return patching.plot(self.table())
+        return plot_patching(self.table())
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -11,14 +11,16 @@ from functools import partial
 
 import pandas as pd
 
-from bcprobe.tables import evaluation, lens, probing, screens, studies
+from bcprobe.tables import causes, evaluation, lens, probing, screens, studies
 
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
+    "circuit": causes.circuit,
     "closed_loop": evaluation.closed_loop,
+    "cosines": probing.cosines,
     "dagger": partial(studies.study_table, "dagger"),
-    "directions": probing.directions,
+    "directions": causes.directions,
     "dots_mistake_probe": probing.dots_mistake_probe,
     "dots_steering": probing.dots_steering,
     "emergence": evaluation.emergence,
@@ -31,6 +33,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "mistakes": evaluation.mistakes,
     "mistake_probe": probing.mistake_probe,
     "overview": screens.gallery,
+    "patching": causes.patching,
     "probe_emergence": probing.probe_emergence,
     "scaling": partial(studies.study_table, "scaling"),
     "steering": probing.steering,

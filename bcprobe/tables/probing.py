@@ -43,7 +43,7 @@ def dots_steering() -> pd.DataFrame:
     return intervene(POINTER, [TASK]).table()
 
 
-def directions() -> pd.DataFrame:
+def cosines() -> pd.DataFrame:
     """Cosines between the tasks' mistake directions."""
     table = _across("mistake").table()
     return table[table["scheme"] == "cosine"].reset_index(drop=True)

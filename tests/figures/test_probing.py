@@ -61,7 +61,7 @@ def test_layers_tasks_and_matrix_hold_the_numbers(table: pd.DataFrame) -> None:
 
 
 def test_cosines_are_shown_both_ways(table: pd.DataFrame) -> None:
-    (axis,) = probing.plot_directions(table).axes
+    (axis,) = probing.plot_cosines(table).axes
     assert [text.get_text() for text in axis.texts] == [".30"] * 6
 
 

@@ -1,0 +1,69 @@
+"""Tables of the figures of causes: maps, routes and directions of the nine-task checkpoint."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import pandas as pd
+
+from bcprobe.interventions.directions import Site, bases, compare, gather
+from bcprobe.interventions.maps import Patching, patch
+from bcprobe.interventions.pairs import twins
+from bcprobe.interventions.paths import route, trace
+from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.transformer import ClickTransformer
+
+#: Pairs of each task behind its map, the frames after the placement, and the pairs of these that
+#: routes and directions are tested on.
+PAIRS, LAGS, TESTED = 24, 2, 16
+#: Other pairs that directions are fitted on, and those of them that are aligned to answers.
+FITTED, LEARNED = 28, 8
+#: Tokens whose direction is moved, each after the layer where it holds the mistake.
+MOVED = ("placed", "cls")
+
+
+def patching() -> pd.DataFrame:
+    """What swapping each token group's residual stream after each layer does, task by task."""
+    return pd.concat([_map(task).table() for task in _tasks()], ignore_index=True)
+
+
+def circuit() -> pd.DataFrame:
+    """What goes along each edge of the route from the mark to Undo, task by task."""
+    parts = []
+    for task in _tasks():
+        found = _map(task)
+        edges = route(_model().config, found.layer_of("placed"))
+        parts.append(trace(_model(), found.pairs[:TESTED], edges))
+    return pd.concat(parts, ignore_index=True)
+
+
+def directions() -> pd.DataFrame:
+    """How far directions of each kind move the answer, from each source, beside random ones."""
+    tasks = _tasks()
+    fitted = {task: twins(task, FITTED, seed=1) for task in tasks}
+    train = {task: gather(_model(), pairs) for task, pairs in fitted.items()}
+    parts = []
+    for task in tasks:
+        found = _map(task)
+        others = [pairs[0] for other, pairs in fitted.items() if other != task]
+        for tokens in MOVED:
+            site = Site(tokens, found.layer_of(tokens))
+            learned = bases(_model(), site, fitted[task][:LEARNED], others, ranks=(1,))
+            tested = found.pairs[:TESTED]
+            parts.append(compare(_model(), task, site, train, tested, learned=learned))
+    return pd.concat(parts, ignore_index=True)
+
+
+@lru_cache(maxsize=1)
+def _model() -> ClickTransformer:
+    return load_checkpoint(NINE_TASK_CHECKPOINT).requires_grad_(False)
+
+
+@cache
+def _map(task: str) -> Patching:
+    return patch(_model(), twins(task, PAIRS, lags=LAGS), components=("resid",))
+
+
+def _tasks() -> tuple[str, ...]:
+    return trained_tasks(find_checkpoint(NINE_TASK_CHECKPOINT))
