@@ -4,7 +4,7 @@
 
 Models: `load`, `checkpoints`, `train`, `evaluate`. Worlds and episodes: `tasks`, `episode`,
 `episodes`, `twins`, `counterfactual`, `rollout`. Inside: `activations`, `probe`, `patch`,
-`explore`. Many runs and pictures: `study`, `figure`.
+`explore`, `TokenAdapter` (for TransformerLens's tools). Many runs and pictures: `study`, `figure`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bcprobe.explore import explore as explore
     from bcprobe.interventions.maps import patch as patch
     from bcprobe.interventions.pairs import twins as twins
+    from bcprobe.model.adapter import TokenAdapter as TokenAdapter
     from bcprobe.model.checkpoint import load_checkpoint as load  # noqa: F401
     from bcprobe.model.registry import checkpoints as checkpoints
     from bcprobe.probes.protocol import probe as probe
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 #: Public names and where they stand. Rooms of the same name are called: see `bcprobe.lazy`.
 _NAMES = {
     "InputError": "bcprobe.errors:InputError",
+    "TokenAdapter": "bcprobe.model.adapter:TokenAdapter",
     "activations": "bcprobe.activations.gather:activations",
     "counterfactual": "bcprobe.episodes.counterfactual:counterfactual",
     "checkpoints": "bcprobe.model.registry:checkpoints",

@@ -107,9 +107,15 @@ def work(path: Path, parameters: dict[str, Any]) -> Worked:
     return Worked(shown, caught.stdout, len(pyplot.get_fignums()))
 
 
-def test_there_are_four() -> None:
+def test_there_are_five() -> None:
     names = [path.stem for path in SOURCES]
-    assert names == ["first_look", "mistake_direction", "steering", "your_own"]
+    assert names == [
+        "first_look",
+        "for_transformer_lens_users",
+        "mistake_direction",
+        "steering",
+        "your_own",
+    ]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -142,6 +148,13 @@ def test_first_look(parameters: dict[str, Any]) -> None:
     pages = [data["text/html"] for data in found.shown if "text/html" in data]
     assert "<b>small</b>" in pages[0]
     assert "Colored dot tracking" in pages[1]
+
+
+def test_for_transformer_lens_users(parameters: dict[str, Any]) -> None:
+    found = work(FOLDER / "for_transformer_lens_users.py", parameters)
+    assert found.figures == 4
+    assert "2 2 torch.Size([2, 2, 16, 8])" in found.printed
+    assert any("<b>small</b>" in data.get("text/html", "") for data in found.shown)
 
 
 def test_mistake_direction(parameters: dict[str, Any]) -> None:

@@ -224,13 +224,6 @@ def worked(world_seeds: Iterable[int], task: str, **options: Any) -> Iterator[Re
         yield episode, np.stack(shots)
 
 
-def untrained_like(model: ClickTransformer, seed: int) -> ClickTransformer:
-    """A model of the same shape, as it was before training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ClickTransformer(model.config).eval().to(model.device)
-
-
 def same_weights(model: ClickTransformer, folder: Path) -> bool:
     """Whether a model's weights are those of a checkpoint, to the bit."""
     try:
@@ -247,7 +240,7 @@ def same_weights(model: ClickTransformer, folder: Path) -> bool:
 @lru_cache(maxsize=1)
 def _models(checkpoint: str, untrained: int, seed: int, device: str) -> list[ClickTransformer]:
     model = load_checkpoint(checkpoint, device)
-    return [model, *(untrained_like(model, seed + number) for number in range(untrained))]
+    return [model, *(model.untrained(seed + number) for number in range(untrained))]
 
 
 def _joined(parts: Sequence[Values]) -> Values:

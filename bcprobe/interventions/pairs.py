@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import Click
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The two sides of a pair, and their index.
 SIDES = ("right", "wrong")
@@ -119,9 +122,42 @@ class Pair:
             simulator.click(click)
             yield simulator
 
+    @property
+    def right(self) -> Side:
+        """What a model sees where the placement was right: ``model(pair.right)``."""
+        return Side(self, 0)
+
+    @property
+    def wrong(self) -> Side:
+        """What a model sees where the placement was wrong."""
+        return Side(self, 1)
+
     def button(self, name: str) -> Rect:
         """Where a button of the task is. Raises `InputError` if the task has none of the name."""
         return button_rect(self.layout, get_task(self.task).buttons, name)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair, from the opening of its world to its last screen."""
+
+    pair: Pair
+    side: int
+
+    def __len__(self) -> int:
+        return self.pair.step + 1 + self.pair.lags
+
+    def as_tensors(self) -> tuple[Tensor, Tensor]:
+        """Frames uint8 [1, frame, 3, 360, 480] and the clicks before them int64 [1, frame, 2], px.
+
+        They are what a model takes; the click before the first is (-1, -1).
+        """
+        import torch
+
+        seen = [*self.pair.history(self.side, self.pair.step + 1), *self.pair.after(self.side)]
+        screens = torch.from_numpy(np.stack([screen for screen, _ in seen]))
+        clicks = torch.tensor([tuple(click) for _, click in seen])
+        return screens.permute(0, 3, 1, 2)[None], clicks[None]
 
 
 def twins(

@@ -118,7 +118,7 @@ class ClickCache(ActivationCache):  # type: ignore[misc]
             return pattern[:, :, looked * per : (looked + 1) * per]
         start = max(0, first + 1 - config.context)
         if not start <= looked <= first:
-            return torch.zeros(config.n_heads, per, per)
+            return self[get_act_name("rot_q", 0)].new_zeros(config.n_heads, per, per)
         scores = self._scores(layer % config.n_layers, slice(row, row + 1), slice(start, first + 1))
         pattern = scores[0, :, -per:].softmax(-1)
         return pattern[:, :, (looked - start) * per : (looked - start + 1) * per]

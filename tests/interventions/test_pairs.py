@@ -7,11 +7,13 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
 from bcprobe.interventions.pairs import Pair, pair_of, twins
+from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import TRAINING_TASKS
 
 DOTS = "colored_dot_tracking"
@@ -82,3 +84,19 @@ def test_bad_numbers_are_refused() -> None:
         twins(DOTS, 0)
     with pytest.raises(InputError, match="fewer lags"):
         twins(DOTS, 1, lags=30)
+
+
+def test_the_sides_of_a_pair_are_what_a_model_sees(small_model: ClickTransformer) -> None:
+    pair = twins("colored_dot_tracking", 1, lags=2)[0]
+    assert len(pair.wrong) == pair.step + 3
+    rights, wrongs = (side.as_tensors() for side in (pair.right, pair.wrong))
+    assert rights[0].shape == (1, len(pair.right), 3, 360, 480)
+    assert tuple(rights[1][0, 0].tolist()) == (-1, -1)
+    shared = pair.step + 1
+    assert torch.equal(rights[0][:, :shared], wrongs[0][:, :shared])
+    assert tuple(wrongs[1][0, shared].tolist()) == pair.placed[1]
+    assert (rights[0][:, shared] != wrongs[0][:, shared]).any()
+    with torch.inference_mode():
+        answers = small_model([pair.right, pair.wrong]).patches
+    torch.testing.assert_close(answers[0, :shared], answers[1, :shared])
+    assert (answers[0, shared] != answers[1, shared]).any()
