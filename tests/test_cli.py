@@ -139,3 +139,29 @@ def test_generate_takes_a_volume_of_your_own(bcprobe, tmp_path: Path) -> None:
         code, _, err = bcprobe("generate", *wrong, "--out", tmp_path / "no")
         assert (code, err.count("\n")) == (2, 1)
     assert not (tmp_path / "no").exists()
+
+
+def test_no_verb_replaces_what_stands_there(bcprobe, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("my own project")
+    make = ("generate", "--task", "3d_exploration_classification", "--episodes", 1, "--out")
+    for force in ((), ("--force",)):
+        code, _, err = bcprobe(*make, tmp_path, *force)
+        assert (code, err.count("\n")) == (2, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    data = tmp_path / "data"
+    assert bcprobe(*make, data)[0] == 0
+    before = {path.name: path.read_bytes() for path in data.iterdir()}
+    assert bcprobe(*make, data)[0] == 2
+    assert {path.name: path.read_bytes() for path in data.iterdir()} == before
+    assert bcprobe(*make, data, "--seed", 9, "--force")[0] == 0
+    assert {path.name: path.read_bytes() for path in data.iterdir()} != before
+
+
+def test_stats_of_a_folder_honours_its_options_or_refuses_them(bcprobe, tmp_path: Path) -> None:
+    tasks = ("--task", "3d_exploration_classification", "--task", "colored_dot_tracking")
+    bcprobe("generate", *tasks, "--episodes", 2, "--out", tmp_path / "data")
+    whole = json.loads(bcprobe("stats", "--data", tmp_path / "data", "--json")[1])
+    one = json.loads(bcprobe("stats", "--data", tmp_path / "data", *tasks[:2], "--json")[1])
+    assert (whole["episodes"], one["episodes"]) == (4, 2)
+    assert bcprobe("stats", "--data", tmp_path / "data", "--task", "neuron_tracking")[0] == 2
+    assert bcprobe("stats", "--data", tmp_path / "data", "--episodes", 3)[0] == 2

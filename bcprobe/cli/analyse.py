@@ -21,6 +21,7 @@ from bcprobe.cli.options import (
     at_least_one,
 )
 from bcprobe.errors import InputError, check_name
+from bcprobe.files import output_folder
 from bcprobe.model.registry import tasks_for
 from bcprobe.progress import track
 
@@ -49,7 +50,9 @@ def probe(
         int, typer.Option(help="Episodes of each task that the model works itself, to test on.")
     ] = 0,
     layout: Layout = "original",
+    device: Device = "auto",
     out: Out = None,
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -70,14 +73,19 @@ def probe(
         "episodes": count,
         "seed": seed,
         "layout": layout,
+        "device": device,
     }
+    names = (f"{latent}_probe.{kind}" for kind in ("parquet", "json", "pdf", "png"))
+    cards = ("card.json", "direction.safetensors", "README.md")
+    files = None if out is None else output_folder(out, (*names, *cards), force=force)
     from bcprobe.probes.protocol import run
 
     found = run(latent, checkpoint, tasks, own=own, **options)
-    if out is not None:
+    if files is not None:
         from bcprobe.figures import style
 
-        found.write(out, lambda table, *where: style.save(found.plot(), *where))
+        with files as folder:
+            found.write(folder, lambda table, *where: style.save(found.plot(), *where))
     if json_:
         return print_json(found.as_dict())
     best = found.best

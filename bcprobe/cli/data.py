@@ -49,15 +49,18 @@ def show(
     ),
     layout: Layout = "original",
     difficulty: Difficulty = "default",
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """Play one annotator's episode: screenshots, clicks, phases and mistakes."""
     from bcprobe.episodes import player, record
+    from bcprobe.files import check_free
 
     writers = {".html": player.write_html, ".gif": player.write_gif}
     if out.suffix not in writers:
         raise InputError(f"cannot show as '{out.name}': name it .html or .gif")
+    check_free(out, force=force)
     episode = record.generate(task, seed, layout=layout, difficulty=difficulty)
     writers[out.suffix](episode, out)
     document = {
@@ -158,10 +161,10 @@ def _chosen_of(episodes: list[Any], task: list[str] | None, difficulty: str | No
 
 def stats(
     task: TaskNames = None,
-    episodes: Annotated[int, typer.Option(help="How many of each task.")] = 500,
+    episodes: Annotated[int | None, typer.Option(help="How many of each task: 500.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of episodes to use instead.")] = None,
-    difficulty: Difficulty = "default",
-    seed: Seed = 0,
+    difficulty: Annotated[str | None, typer.Option(help="easy, default or hard.")] = None,
+    seed: Annotated[int | None, typer.Option(help="First world; default: 0.", min=0)] = None,
     json_: Json = False,
 ) -> None:
     """Tell how annotators behave, beside the people of the paper."""
@@ -175,11 +178,15 @@ def stats(
     )
 
     if data is not None:
+        if episodes is not None or seed is not None:
+            raise InputError("--episodes and --seed are for new episodes, not for those of --data")
         made = _chosen_of(read_episodes(data), task, difficulty)
     else:
-        count = at_least_one("--episodes", episodes)
-        wanted = [(name, seed + i) for name in task_names(task) for i in range(count)]
-        made = [make(*one, difficulty=difficulty) for one in progress(wanted, "episodes")]
+        count = at_least_one("--episodes", 500 if episodes is None else episodes)
+        wanted = [(name, (seed or 0) + i) for name in task_names(task) for i in range(count)]
+        made = [
+            make(*one, difficulty=difficulty or "default") for one in progress(wanted, "episodes")
+        ]
     table = behaviour_table(made)
     if json_:
         whole = {name: score.as_dict() for name, score in behaviour_total(made).items()}

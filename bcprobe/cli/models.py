@@ -11,6 +11,7 @@ from bcprobe.cli.console import print_json, print_scores, print_table
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
+    Force,
     Json,
     Layout,
     Out,
@@ -102,6 +103,7 @@ def evaluate(
         bool, typer.Option("--details", help="Print every score, not the few of the summary.")
     ] = False,
     out: Out = None,
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -113,9 +115,11 @@ def evaluate(
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run
     from bcprobe.evaluation.summary import tables
+    from bcprobe.files import output_folder
     from bcprobe.machine import pick_device
     from bcprobe.results import write_table
 
+    files = None if out is None else output_folder(out, ("evaluation.parquet",), force=force)
     found = run(
         checkpoint,
         task,
@@ -128,8 +132,9 @@ def evaluate(
         precision=precision,
         workers=workers,
     )
-    if out is not None:
-        write_table(found.table(), out / "evaluation.parquet")
+    if files is not None:
+        with files as folder:
+            write_table(found.table(), folder / "evaluation.parquet")
     if card:
         write_model_card(found)
     if json_:

@@ -185,6 +185,7 @@ def run(
     progress: bool = True,
     *,
     difficulty: str = "default",
+    device: str = "auto",
     draw: Draw | None = None,
 ) -> ProbeResult:
     """`probe` of a checkpoint on annotators' episodes in unseen worlds, ``episodes`` of each task.
@@ -197,7 +198,9 @@ def run(
     get_latent(label)
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     options: dict[str, Any] = {"seed": seed, "layout": layout, "difficulty": difficulty}
-    data = activations(checkpoint, tasks, episodes, sites=sites, progress=progress, **options)
+    data = activations(
+        checkpoint, tasks, episodes, sites=sites, device=device, progress=progress, **options
+    )
     chosen = tuple(dict.fromkeys(data.sites if sites is None else sites))
     worked = None
     if own:
