@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -71,10 +74,13 @@ def volume_worlds(
 
 
 def read_stack(path: str | Path, name: str) -> Stack:
-    """The stack [section, y, x] in a TIFF or NPZ file; ``name`` picks among several arrays.
+    """The stack [section, y, x] of whole numbers in a TIFF or NPZ file.
 
-    Raises `InputError` for a file that is missing, of another kind, or damaged, and for
-    anything but three axes of whole numbers.
+    ``name`` (``images`` or ``labels``) picks among several arrays of an NPZ. A TIFF's axes are
+    those that its metadata names; where it names none the order above is taken, which is said. RGB is
+    turned to grey in images. Labels may be of any type that holds whole numbers, and masks.
+    Raises `InputError` for a file that is missing, of another kind, or damaged, and for what is no
+    such stack.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,35 +88,113 @@ def read_stack(path: str | Path, name: str) -> Stack:
     suffix = path.suffix.lower()
     if suffix not in TIFF + NPZ:
         raise InputError(f"'{path}' is neither TIFF nor NPZ; save the stack as .tif or .npz")
-    stack = _read_tiff(path) if suffix in TIFF else _read_npz(path, name)
+    stack = _read_tiff(path, name) if suffix in TIFF else _read_npz(path, name)
+    if stack.ndim == 4 and stack.shape[-1] in (3, 4):
+        stack = _grey(path, stack, name)
     if stack.ndim != 3 or min(stack.shape) < 2:
         raise InputError(f"'{path}' has shape {stack.shape}; a stack is [section, y, x]")
-    if stack.dtype.kind not in "ui":
-        raise InputError(f"'{path}' holds {stack.dtype}; a stack holds whole numbers")
-    return stack
+    return _whole(path, stack, name)
 
 
-def _read_tiff(path: Path) -> Stack:
+def _whole(path: Path, stack: NDArray[Any], name: str) -> Stack:
+    """The stack as whole numbers. Raises `InputError` if it holds others."""
+    if stack.dtype.kind == "b":
+        return stack.astype(np.uint8)
+    if stack.dtype.kind in "ui":
+        return stack
+    if stack.dtype.kind != "f":
+        raise InputError(f"'{path}' holds {stack.dtype}; a stack holds numbers")
+    if not np.isfinite(stack).all():
+        raise InputError(f"'{path}' holds nan or infinite values")
+    rounded = np.rint(stack)
+    if not np.array_equal(rounded, stack):
+        mend = "give each neurite a whole number" if name == "labels" else "save 8 or 16 bit"
+        raise InputError(f"'{path}' holds fractions; {mend}")
+    low, high = float(stack.min()), float(stack.max())
+    if name == "images" and low >= 0 and high < 1 << 16:
+        return rounded.astype(np.uint16)
+    if max(-low, high) >= 1 << 62:
+        raise InputError(f"'{path}' holds numbers of up to {high:g}; use smaller ones")
+    return rounded.astype(np.int64)
+
+
+def _grey(path: Path, stack: NDArray[Any], name: str) -> NDArray[Any]:
+    """Colour samples in the last axis as grey. Raises `InputError` for labels in colours."""
+    samples = stack[..., :3]
+    if name == "labels":
+        if not (samples == samples[..., :1]).all():
+            raise InputError(f"'{path}' holds labels in colours; save one number for each neurite")
+        return samples[..., 0]
+    if (samples == samples[..., :1]).all():
+        return samples[..., 0]
+    weights = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    return np.rint(samples @ weights).astype(stack.dtype)
+
+
+def _read_tiff(path: Path, name: str) -> NDArray[Any]:
     try:
         import tifffile
     except ImportError as error:
         raise InputError("TIFF needs tifffile; pip install 'bcprobe[volumes]'") from error
+    log = logging.getLogger("tifffile")
+    before, log.disabled = log.disabled, True  # what it would print is said in our line
     try:
-        return np.asarray(tifffile.imread(path))
+        with tifffile.TiffFile(path) as file:
+            if not file.series:
+                raise InputError(f"'{path}' holds no page")
+            series = max(file.series, key=lambda one: one.size)
+            return _in_order(path, series.asarray(), series.axes, name)
+    except InputError:
+        raise
     except Exception as error:
+        if "imagecodecs" in str(error):
+            raise InputError(
+                f"'{path}' is compressed ({_line(error)}); pip install 'bcprobe[volumes]'"
+            ) from error
         raise InputError(f"'{path}' cannot be read as TIFF: {_line(error)}") from error
+    finally:
+        log.disabled = before
 
 
-def _read_npz(path: Path, name: str) -> Stack:
+def _in_order(path: Path, stack: NDArray[Any], axes: str, name: str) -> NDArray[Any]:
+    """The stack as [section, y, x], with colour samples last; ``axes`` are letters of tifffile."""
+    kept = [place for place, length in enumerate(stack.shape) if length > 1 or axes[place] in "YX"]
+    stack = stack.transpose([*kept, *(n for n in range(stack.ndim) if n not in kept)])
+    stack = stack.reshape([stack.shape[n] for n in range(len(kept))])
+    axes = "".join(axes[place] for place in kept)
+    if "C" in axes and "S" not in axes:
+        count = stack.shape[axes.index("C")]
+        raise InputError(f"'{path}' has {count} channels; save the one to look at")
+    sections = [letter for letter in axes if letter not in "YXS"]
+    if not {"Y", "X"} <= set(axes) or len(set(axes)) < len(axes) or len(sections) > 1:
+        raise InputError(f"'{path}' has the axes {axes} {stack.shape}; a stack is [section, y, x]")
+    if sections and sections[0] in "QI":
+        sys.stderr.write(f"bcprobe: '{path}' does not name its axes; taken as [section, y, x]\n")
+    order = [*sections, "Y", "X", *(["S"] if "S" in axes else [])]
+    return stack.transpose([axes.index(letter) for letter in order])
+
+
+def _read_npz(path: Path, name: str) -> NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays)
             if name not in names and len(names) != 1:
                 known = ", ".join(names) or "none"
                 raise InputError(f"'{path}' holds no array '{name}' (it holds: {known})")
-            return arrays[name if name in names else names[0]]
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+            found = arrays[name if name in names else names[0]]
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise InputError(f"'{path}' cannot be read as NPZ: {_line(error)}") from error
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"'{path}' holds no array '{name}' but something else")
+    return found
 
 
 def _line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from bcprobe.errors import InputError
 from bcprobe.tasks.neuron_tracking import NeuronTracking
-from bcprobe.tasks.volumes import volume_worlds
+from bcprobe.tasks.volumes import read_stack, volume_worlds
 
 TASK = NeuronTracking()
 
@@ -78,7 +79,7 @@ def test_a_neurite_that_ends_early_is_left_out(tmp_path: Path) -> None:
         (lambda i, la: (i[:5], la), "the same sections"),
         (lambda i, la: (i[0], la), "a stack is"),
         (lambda i, la: (i, la * 0), "no neurite"),
-        (lambda i, la: (i, la / 2), "whole numbers"),
+        (lambda i, la: (i, la / 2), "fractions"),
         (lambda i, la: (i, -la.astype(int)), "negative"),
         (lambda i, la: (i.astype(np.int64), la), "8 or 16 bit"),
         (lambda i, la: (i * 0, la), "shows nothing"),
@@ -112,3 +113,115 @@ def test_labels_must_be_named_where_there_are_several(tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", one=labels, two=labels)
     with pytest.raises(InputError, match="it holds: one, two"):
         volume_worlds(save(tmp_path, images, labels)[0], tmp_path / "many.npz")
+
+
+def tiff(path: Path, stack: np.ndarray, **options: object) -> Path:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(path, stack, **{"photometric": "minisblack", **options})
+    return path
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
+def test_a_compressed_tiff_is_read(tmp_path: Path, compression: str | None) -> None:
+    images, _ = stacks()
+    assert np.array_equal(
+        read_stack(tiff(tmp_path / "a.tif", images, compression=compression), "images"), images
+    )
+
+
+@pytest.mark.parametrize(
+    ("axes", "order"), [("ZYX", (0, 1, 2)), ("YXZ", (1, 2, 0)), ("TCYX", None), ("QYX", (0, 1, 2))]
+)
+def test_axes_are_those_that_the_file_names(
+    tmp_path: Path, axes: str, order: tuple[int, ...] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, _ = stacks()
+    stored = images[:, None] if order is None else images.transpose(order)
+    options = {} if axes == "QYX" else {"metadata": {"axes": axes}}
+    path = tiff(tmp_path / "a.tif", stored, **options)
+    assert np.array_equal(read_stack(path, "images"), images)
+    assert ("does not name its axes" in capsys.readouterr().err) == (axes == "QYX")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32, np.uint64, np.int8])
+def test_labels_of_any_type_that_holds_whole_numbers(tmp_path: Path, kind: type) -> None:
+    labels = (stacks()[1] > 0).astype(kind)
+    found = read_stack(tiff(tmp_path / "a.tif", labels), "labels")
+    assert found.dtype.kind in "ui"
+    assert np.array_equal(found, labels)
+
+
+def test_a_mask_is_one_neurite(tmp_path: Path) -> None:
+    images, labels = stacks()
+    np.savez(tmp_path / "images.npz", images)
+    np.savez(tmp_path / "labels.npz", labels == 17)
+    (world,) = volume_worlds(tmp_path / "images.npz", tmp_path / "labels.npz")
+    assert world.target == 1
+
+
+def test_colours_become_grey(tmp_path: Path) -> None:
+    images, _ = stacks()
+    small = (images >> 8).astype(np.uint8)
+    path = tiff(tmp_path / "a.tif", np.repeat(small[..., None], 3, -1), photometric="rgb")
+    assert np.array_equal(read_stack(path, "images"), small)
+    tinted = np.stack([small, small // 2, small * 0], -1)
+    assert read_stack(tiff(tmp_path / "b.tif", tinted, photometric="rgb"), "images").ndim == 3
+    with pytest.raises(InputError, match="labels in colours"):
+        read_stack(tmp_path / "b.tif", "labels")
+
+
+@pytest.mark.parametrize(
+    ("stack", "words"),
+    [
+        (np.full((12, 20, 20), 0.5), "fractions"),
+        (np.full((12, 20, 20), np.nan), "nan or infinite"),
+        (np.zeros((12, 20, 20), complex), "holds complex128"),
+        (np.zeros((12, 20, 20), "U3"), "holds <U3"),
+        (np.zeros((20, 20), np.uint8), r"shape \(20, 20\)"),
+        (np.zeros((0, 20, 20), np.uint8), r"shape \(0, 20, 20\)"),
+    ],
+)
+def test_each_refusal_has_its_true_reason(tmp_path: Path, stack: np.ndarray, words: str) -> None:
+    np.savez(tmp_path / "a.npz", stack)
+    with pytest.raises(InputError, match=words) as error:
+        read_stack(tmp_path / "a.npz", "labels")
+    assert "\n" not in str(error.value)
+
+
+def test_several_channels_are_refused(tmp_path: Path) -> None:
+    stack = np.zeros((6, 2, 30, 40), np.uint8)
+    path = tiff(tmp_path / "a.tif", stack, metadata={"axes": "ZCYX"})
+    with pytest.raises(InputError, match="2 channels"):
+        read_stack(path, "images")
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "pageless"])
+def test_damaged_files_are_one_line_and_nothing_else(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tiff(tmp_path / "a.tif", stacks()[0])
+    whole = path.read_bytes()
+    damaged = {
+        "cut": whole[: len(whole) // 3],
+        "empty": b"",
+        "text": b"this is no picture",
+        "pageless": whole[:4] + bytes(4),
+    }
+    path.write_bytes(damaged[damage])
+    with pytest.raises(InputError) as error:
+        read_stack(path, "images")
+    assert "\n" not in str(error.value)
+    assert not caplog.records
+
+
+def test_an_archive_of_something_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"not an array")
+    with pytest.raises(InputError):
+        read_stack(tmp_path / "a.npz", "images")
+    shape = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9999, 99), }"
+    head = b"\x93NUMPY\x01\x00v\x00" + shape
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("images.npy", head.ljust(128) + b"\n")
+    with pytest.raises(InputError):
+        read_stack(tmp_path / "b.npz", "images")
