@@ -10,6 +10,14 @@ class InputError(Exception):
     """Bad input, told in one line that names the thing and the mend (exit code 2)."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal other than Ctrl-C asked to stop; the exit code is 128 and its ``number``."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     """``name`` if it is known; else raise `InputError` with the nearest known name."""
     names = list(known)

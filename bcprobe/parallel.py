@@ -8,8 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -19,6 +21,7 @@ from bcprobe.machine import cores
 
 T = TypeVar("T")
 U = TypeVar("U")
+_HAS_MASK = hasattr(signal, "pthread_sigmask")
 #: What every process starts with: torch in huge pages is a tenth faster; nothing is imported
 #: from the folder that the user happens to stand in.
 _SETTINGS = {"THP_MEM_ALLOC_ENABLE": "1", "PYTHONSAFEPATH": "1"}
@@ -141,6 +144,27 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     _IDLE.wait()
     os._exit(130)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Context in which a process started by multiprocessing takes no notice of what it should not.
+
+    Signals to the terminal's or job's whole group (Ctrl-C, SIGTERM, SIGUSR1) do not reach it, not
+    even while it starts: it ends when its pipe closes. The program that starts it is not run again
+    there, guarded or not, and nothing is imported from the folder that the user stands in.
+    """
+    blocked = {signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if _HAS_MASK else [])}
+    program = sys.modules["__main__"]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked) if _HAS_MASK else None
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        with _environment({"PYTHONSAFEPATH": "1"}):
+            yield
+    finally:
+        sys.modules["__main__"] = program
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def in_threads(work: Callable[[T], U], items: Iterable[T]) -> list[U]:

@@ -59,9 +59,9 @@ class Progress:
         self.bar.update(self.task, advance=units)
         self._say(label)
 
-    def at(self, done: float, label: str | None = None) -> None:
-        """Note that ``done`` units are done in all."""
-        self.bar.update(self.task, completed=done)
+    def at(self, done: float, label: str | None = None, total: float | None = None) -> None:
+        """Note that ``done`` units are done in all, of ``total`` if that has changed."""
+        self.bar.update(self.task, completed=done, total=total)
         self._say(label)
 
     def write(self, line: str) -> None:

@@ -6,6 +6,7 @@ Heavy imports (torch, pandas, matplotlib) stand inside the verbs that need them,
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 
@@ -49,7 +50,7 @@ RENAMED = {"experiment": "study"}
 
 
 def main() -> None:
-    """Run the command line. Bad input is one line and exit code 2; ctrl-C is 130."""
+    """Run the command line. Bad input is one line and exit code 2; ctrl-C is 130, SIGTERM 143."""
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
@@ -62,6 +63,6 @@ def main() -> None:
             traceback.print_exc()
         sys.stderr.write(f"bcprobe: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write("bcprobe: interrupted\n")
-        raise SystemExit(130) from None
+        raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None

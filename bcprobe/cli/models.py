@@ -25,6 +25,12 @@ def train(
     experiment: Annotated[str, typer.Option(help="Name of an experiment; tiny takes seconds.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: new, or its own with --resume.")],
     frames: Annotated[int | None, typer.Option(help="Length of the run; default: its own.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End after so much time, however many frames that is.")
+    ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Checkpoint of the same shape to start from: name or folder.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")
@@ -43,10 +49,13 @@ def train(
 ) -> None:
     """Train a named experiment on episodes made on the fly.
 
-    Ctrl-C finishes the step and saves. Started by `accelerate launch` or `torchrun`, the
-    processes share each batch.
+    Ctrl-C, SIGTERM and SIGUSR1 finish the step and save. Started by `accelerate launch` or
+    `torchrun`, the processes share each batch.
     """
     import os
+    import time
+
+    began = time.monotonic()
 
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages, a third faster
     from dataclasses import replace
@@ -63,6 +72,9 @@ def train(
         out,
         resume=resume,
         frames=frames,
+        minutes=minutes,
+        elapsed=time.monotonic() - began,
+        start_from=start_from,
         device=device,
         workers=at_least_one("--workers", workers),
         threads=threads,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.results import write_table
-from bcprobe.training.config import saved_frames, validated_frames
+from bcprobe.training.config import is_validated, saved_step
 from bcprobe.training.run import Run
 from bcprobe.training.saving import save_state
 from bcprobe.training.validation import Validation
@@ -21,16 +23,22 @@ WINDOW = 100
 class Checkpointer:
     """Validates and saves a run when it is due; does nothing but in the main process.
 
-    ``seconds`` is the time between two saves of the state for resuming.
+    ``seconds`` is the time between two saves of the state for resuming. ``took`` holds the seconds
+    that each kind of writing took at most.
     """
 
     def __init__(self, run: Run, folder: Path, seconds: float) -> None:
         self.run, self.folder, self.seconds = run, folder, seconds
-        self.to_save = saved_frames(run.experiment)
-        self.to_validate = validated_frames(run.experiment)
         self.main = run.processes.main
         self.validation = Validation(run.experiment) if self.main else None
         self.saved_at = time.monotonic()
+        self.took: dict[str, float] = {}
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.took[kind] = max(self.took.get(kind, 0.0), time.monotonic() - began)
 
     def after_step(self) -> None:
         """Do what is due at the run's present step."""
@@ -38,13 +46,15 @@ class Checkpointer:
             return
         run = self.run
         seen = run.validation.rows and run.validation.rows[-1][1] == run.frames
-        if run.frames in self.to_validate and not seen:
-            self.validate()
-        before = run.frames - run.experiment.batch_frames
-        due = [frames for frames in self.to_save if before < frames <= run.frames]
-        if due:
-            write_checkpoint(run, self.folder / "steps" / str(due[-1]))
-        if time.monotonic() - self.saved_at >= self.seconds:
+        if (run.finished or is_validated(run.experiment, run.frames)) and not seen:
+            with self._timed("validation"):
+                self.validate()
+        step = saved_step(run.experiment, run.frames)
+        if step is not None:
+            with self._timed("weights"):
+                write_checkpoint(run, self.folder / "steps" / str(step))
+        unknown = run.experiment.minutes and "state" not in self.took
+        if unknown or time.monotonic() - self.saved_at >= self.seconds:
             self.save()
 
     def validate(self) -> None:
@@ -60,11 +70,12 @@ class Checkpointer:
         """Write the state for resuming, then the tables."""
         if not self.main:
             return
-        save_state(self.folder, self.run.state())
-        tables = {"training": self.run.training, "validation": self.run.validation}
-        for name, table in tables.items():
-            path = self.folder / f"{name}.parquet"
-            write_table(table.frame(), path, experiment=self.run.experiment.name)
+        with self._timed("state"):
+            save_state(self.folder, self.run.state())
+            tables = {"training": self.run.training, "validation": self.run.validation}
+            for name, table in tables.items():
+                path = self.folder / f"{name}.parquet"
+                write_table(table.frame(), path, experiment=self.run.experiment.name)
         self.saved_at = time.monotonic()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,7 +31,8 @@ class Experiment:
     loss of some actions (others 1); reported losses are never weighted, but that of training on
     whole distributions (``data.soft``) is to the weighted one. A step is saved
     whenever the frames seen pass a power of two from ``first_save`` on. ``start_from`` is the
-    checkpoint of the same shape whose weights the run starts from; empty: random ones.
+    checkpoint of the same shape whose weights the run starts from; empty: random ones. With
+    ``minutes`` (0: none) time and not ``frames`` ends the run, and warm-up takes at most a tenth.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Experiment:
     validate_every: int = 1 << 16
     validation_episodes: int = 12
     start_from: str = ""
+    minutes: float = 0.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer, OPTIMIZERS)
@@ -69,6 +72,8 @@ class Experiment:
             check_name("action", action, ACTIONS)
             if not weight > 0:
                 raise InputError(f"the weight of action '{action}' is {weight}, not above 0")
+        if not 0 <= self.minutes < math.inf:
+            raise InputError(f"minutes is {self.minutes}; it must be above 0")
         if self.frames < self.batch_frames:
             raise InputError(
                 f"frames is {self.frames}; one batch of '{self.name}' has {self.batch_frames}"
@@ -100,22 +105,28 @@ class Experiment:
         return plain
 
 
-def saved_frames(experiment: Experiment) -> list[int]:
-    """Frames after which a step is saved: 0, then the powers of two within the run.
+def saved_step(experiment: Experiment, frames: int) -> int | None:
+    """The step, named by frames, that is saved after the batch that ends at ``frames``; or None.
 
-    A run whose batch is no power of two saves at the first batch that reaches each.
+    Steps are 0 and the powers of two from ``first_save`` on, each saved at the first batch that
+    reaches it.
     """
-    powers = [1 << k for k in range(experiment.frames.bit_length())]
-    return [0, *(p for p in powers if experiment.first_save <= p <= experiment.frames)]
+    if frames == 0:
+        return 0
+    power = 1 << frames.bit_length() - 1  # the largest that was reached
+    if not experiment.minutes:
+        power = min(power, 1 << experiment.frames.bit_length() - 1)
+    new = frames - experiment.batch_frames < power
+    return power if new and power >= experiment.first_save else None
 
 
-def validated_frames(experiment: Experiment) -> set[int]:
-    """Batch counts (in frames) after which the run is validated: two to an octave, then even.
+def is_validated(experiment: Experiment, frames: int) -> bool:
+    """Whether a run is validated after the batch that ends at ``frames``.
 
-    The last one is the end of the run.
+    At the start, then twice an octave from ``first_save`` on and every ``validate_every`` frames;
+    the end comes beside these.
     """
-    batch = experiment.batch_frames
-    octaves = [round(experiment.first_save * 2 ** (k / 2)) for k in range(80)]
-    even = range(experiment.validate_every, experiment.frames, experiment.validate_every)
-    wanted = [f for f in octaves if f <= experiment.frames] + [0, *even, experiment.frames]
-    return {-(-f // batch) * batch for f in wanted}
+    before = frames - experiment.batch_frames
+    octaves = (round(experiment.first_save * 2 ** (k / 2)) for k in range(80))
+    even = frames // experiment.validate_every > max(before, 0) // experiment.validate_every
+    return frames == 0 or even or any(before < wanted <= frames for wanted in octaves)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, Interrupted
 from bcprobe.machine import keep_freed_memory, pick_device
 from bcprobe.model.precision import pick_precision
 from bcprobe.progress import Progress
@@ -21,9 +21,13 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.logs import Follower, check_log, open_log
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.run import Run, starting_weights
-from bcprobe.training.saving import claim_folder, load_state
+from bcprobe.training.saving import abandon_folder, claim_folder, load_state
 from bcprobe.training.step import check_parts
-from bcprobe.training.stream import Stream, StreamError
+from bcprobe.training.stream import HEARTBEAT, Stream, StreamError
+from bcprobe.training.timebox import TimeBox, TimeBoxError
+
+#: Signals that ask a run to save and stop.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
 
 def train(
@@ -33,6 +37,9 @@ def train(
     resume: bool = False,
     device: str = "auto",
     frames: int | None = None,
+    minutes: float | None = None,
+    elapsed: float = 0.0,
+    start_from: str | None = None,
     workers: int = 1,
     threads: int | None = None,
     save_seconds: float = 300.0,
@@ -43,48 +50,63 @@ def train(
 ) -> Path:
     """Train to the end and return the folder of the final checkpoint.
 
-    ``frames`` changes the run's length. ``workers`` processes make episodes; ``threads`` is
-    torch's number on the CPU (None: what it is, or what the run began with; others add floats
-    up in another order). ``save_seconds`` is the time between two saved states.
-    ``accumulation`` is the number of parts in which a step's rows are worked through (None: 1,
-    or what the run began with). ``precision`` is one of `bcprobe.model.precision.PRECISIONS`
-    (auto: what the run began with, or what is fastest here). ``log`` is one of
-    `bcprobe.training.logs.LOGS`.
+    ``frames`` changes the run's length. With ``minutes`` it ends after that time instead, over all
+    sittings: the length of the schedule follows the speed seen, so that the learning rate is at
+    its lowest in the last step, and everything is written before the time is up; ``elapsed``
+    seconds of it are gone already. ``start_from`` is the checkpoint to start from (`Experiment`).
+    ``workers`` processes make episodes; ``threads`` is torch's number on the CPU (None: what it is,
+    or what the run began with; others add floats up in another order). ``save_seconds`` is the time
+    between two saved states. ``accumulation`` is the number of parts in which a step's rows are
+    worked through (None: 1, or what the run began with). ``precision`` is one of
+    `bcprobe.model.precision.PRECISIONS` (auto: what the run began with, or what is fastest here).
+    ``log`` is one of `bcprobe.training.logs.LOGS`.
 
     Started by ``accelerate launch``, the processes share each batch's rows; only the main one
     writes.
 
     The folder gets the checkpoint, ``training.parquet`` and ``validation.parquet``, saved
     steps under ``steps/`` and the state for resuming under ``resume/``. A resumed run ends, on
-    the CPU, with the weights of one never stopped, bit for bit. Ctrl-C saves and raises
-    ``KeyboardInterrupt``.
+    the CPU, with the weights of one never stopped, bit for bit. Ctrl-C, SIGTERM and SIGUSR1 save
+    and raise ``KeyboardInterrupt`` (for the latter two `bcprobe.errors.Interrupted`).
 
-    Raises `InputError` for a folder or a start it cannot have, `DivergedError` when the loss is
-    no longer finite (the last good state is kept), `StreamError` when a data worker dies.
+    Raises `InputError` for a folder, a start or a time it cannot have, `DivergedError` when the
+    loss is no longer finite (the last good state is kept), `StreamError` when a data worker dies.
     """
-    folder = Path(folder)
-    if frames is not None:
-        experiment = replace(experiment, frames=frames)
-    _check_counts(workers=workers, threads=threads, accumulation=accumulation)
-    check_log(log)
-    on = torch.device(pick_device(device))
-    processes = join_processes(on)
-    check_parts(experiment.rows, processes.count, accumulation or 1)
-    start = {} if resume else starting_weights(experiment)
-    processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
-    run = _open_run(experiment, folder, start, on, processes, threads, accumulation, precision)
-    if run.finished and (folder / "config.json").exists():
+    with _interruption() as interrupted:
+        folder = Path(folder)
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"minutes is {minutes:g}; it must be above 0")
+        changes: dict[str, Any] = {"frames": frames, "minutes": minutes, "start_from": start_from}
+        experiment = replace(experiment, **{k: v for k, v in changes.items() if v is not None})
+        box = TimeBox(experiment.minutes, elapsed) if experiment.minutes else None
+        _check_counts(workers=workers, threads=threads, accumulation=accumulation)
+        check_log(log)
+        on = torch.device(pick_device(device))
+        processes = join_processes(on)
+        check_parts(experiment.rows, processes.count, accumulation or 1)
+        start = {} if resume else starting_weights(experiment)
+        was_there = folder.exists()
+        processes.main_first(lambda: claim_folder(folder, experiment, resume=resume))
+        run = _open_run(experiment, folder, start, on, processes, threads, accumulation, precision)
+        if run.finished and (folder / "config.json").exists():
+            return folder
+        if box is not None:
+            box.before += run.used
+        sends = open_log(log if processes.main else "none", folder, experiment.name)
+        with (
+            closing(sends),
+            Progress(experiment.frames, shown=progress and processes.main) as bar,
+        ):
+            follower = Follower(sends, {"train": run.training, "validation": run.validation})
+            try:
+                checkpointer = Checkpointer(run, folder, save_seconds)
+                _loop(run, checkpointer, bar, follower, workers, interrupted, box)
+            except TimeBoxError:
+                if not resume and processes.main:
+                    abandon_folder(folder, was_there=was_there)
+                raise
+        processes.main_first(lambda: write_checkpoint(run, folder))
         return folder
-    sends = open_log(log if processes.main else "none", folder, experiment.name)
-    with (
-        closing(sends),
-        Progress(run.experiment.frames, shown=progress and processes.main) as bar,
-        _interruption() as interrupted,
-    ):
-        follower = Follower(sends, {"train": run.training, "validation": run.validation})
-        _loop(run, Checkpointer(run, folder, save_seconds), bar, follower, workers, interrupted)
-    processes.main_first(lambda: write_checkpoint(run, folder))
-    return folder
 
 
 def _check_counts(**counts: int | None) -> None:
@@ -134,7 +156,8 @@ def _loop(
     bar: Progress,
     follower: Follower,
     workers: int,
-    interrupted: threading.Event,
+    interrupted: Interruption,
+    box: TimeBox | None,
 ) -> None:
     data, rows, length = run.experiment.data, run.experiment.rows, run.experiment.row_length
     options: dict[str, Any] = {
@@ -148,43 +171,81 @@ def _loop(
     with Stream(data, rows, length, **options) as stream:
         checkpointer.after_step()
         while not run.finished:
-            _learn(run, stream, checkpointer)
-            checkpointer.after_step()
-            bar.at(run.frames, run.summary())
-            follower.look()
-            if run.processes.highest(interrupted.is_set()):
+            if not _learn(run, stream, checkpointer, interrupted, box):
                 checkpointer.save()
-                raise KeyboardInterrupt
+                raise interrupted.error()
+            checkpointer.after_step()
+            bar.at(run.frames, run.summary(), total=run.planned)
+            follower.look()
     checkpointer.save()
 
 
-def _learn(run: Run, stream: Stream, checkpointer: Checkpointer) -> None:
-    """Take a batch and learn from it; if a process has none, all save before saying so."""
-    waited, failure = stream.waited, None
+def _learn(
+    run: Run,
+    stream: Stream,
+    checkpointer: Checkpointer,
+    interrupted: Interruption,
+    box: TimeBox | None,
+) -> bool:
+    """Take a batch and learn from it; false if there was a signal to stop in any process.
+
+    If a process has no batch, all save before saying so.
+    """
+    waited, failure, taken = stream.waited, None, None
     try:
-        batch, after = next(stream)
+        while taken is None and not interrupted.number:
+            taken = stream.take(HEARTBEAT)
     except StreamError as error:
         failure = error
     if run.processes.highest(failure is not None):
         checkpointer.save()
         raise failure or StreamError("a data worker of another process died")
-    run.learn(batch, after, stream.waited - waited)
+    interrupted.number = run.processes.highest(interrupted.number)
+    if interrupted.number or taken is None:
+        return False
+    if box is not None and run.step == 0:
+        box.writing = sum(checkpointer.took.values())
+        box.check(run.experiment.name)
+    run.learn(*taken, stream.waited - waited)
+    if box is not None:
+        box.writing = sum(checkpointer.took.values())
+        planned = box.plan(run.frames, run.experiment.batch_frames)
+        run.planned = run.processes.highest(planned if run.processes.main else 0)
+        run.used = box.used
+    return True
+
+
+class Interruption:
+    """The first signal that asked to stop: its ``number``, 0 for none."""
+
+    number = 0
+
+    def error(self) -> KeyboardInterrupt:
+        """What to raise once all is saved."""
+        return KeyboardInterrupt() if self.number == signal.SIGINT else Interrupted(self.number)
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Event set by the first Ctrl-C, so that no step is cut in half; a second one cuts."""
-    event = threading.Event()
+def _interruption() -> Iterator[Interruption]:
+    """Notes the first signal that asks to stop, so that no step is cut in half; a second one cuts.
+
+    Signals are Ctrl-C, SIGTERM (what ends a job) and SIGUSR1 (what a queue sends before it does).
+    """
+    found = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield found
         return
 
-    def note(*_: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
+    def note(number: int, _: object) -> None:
+        found.number = number
+        restore()
 
-    before = signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
-        yield event
+        yield found
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

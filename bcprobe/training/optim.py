@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from bcprobe.training.config import Experiment
 
 
-def schedule(frames: int, experiment: Experiment) -> float:
-    """Factor (0-1) on the learning rate once ``frames`` have been seen.
+def schedule(frames: int, experiment: Experiment, planned: int | None = None) -> float:
+    """Factor (0-1) on the learning rate once ``frames`` of ``planned`` have been seen.
 
     Rises linearly over ``warmup`` frames, then falls along half a cosine to ``final_lr``.
+    ``planned`` defaults to the experiment's length; where time is what ends it warm-up takes a
+    tenth at most.
     """
-    if frames < experiment.warmup:
-        return frames / experiment.warmup
-    left = max(1, experiment.frames - experiment.warmup)
-    share = min(1.0, (frames - experiment.warmup) / left)
+    planned = experiment.frames if planned is None else planned
+    warmup = experiment.warmup
+    if experiment.minutes:
+        warmup = min(warmup, planned // 10)
+    if frames < warmup:
+        return frames / warmup
+    share = min(1.0, (frames - warmup) / max(1, planned - warmup))
     return experiment.final_lr + (1 - experiment.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 

@@ -22,6 +22,7 @@ from bcprobe.training.processes import Processes
 from bcprobe.training.saving import SavedState, optimizer_tensors, restore_optimizers
 from bcprobe.training.step import Forward, check_parts, parts
 from bcprobe.training.stream import Position
+from bcprobe.training.timebox import UNKNOWN
 from bcprobe.training.validation import VALIDATION_COLUMNS
 from bcprobe.types import ACTIONS
 
@@ -110,7 +111,9 @@ class Run:
     floats are added, nothing else. Matrix products run in ``precision``.
 
     ``frames`` and ``step`` count what has been learned from; ``position`` is where the
-    stream goes on; ``seconds`` is the time trained so far, over all sittings.
+    stream goes on; ``seconds`` is the time trained so far, over all sittings. ``planned`` is how
+    many frames the whole run will have learned from; of one that time ends it is an estimate, and
+    ``used`` the seconds that it has taken in all (`bcprobe.training.timebox`).
     """
 
     def __init__(
@@ -130,7 +133,8 @@ class Run:
         self.forward = Forward(self.model, processes, precision)
         self.optimizers = make_optimizers(self.model, experiment)
         self.step = self.frames = 0
-        self.seconds = 0.0
+        self.seconds = self.used = 0.0
+        self.planned = UNKNOWN if experiment.minutes else experiment.frames
         self.position = Position()
         self.training = Table(TRAINING_COLUMNS)
         self.validation = Table(VALIDATION_COLUMNS)
@@ -139,7 +143,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all frames have been learned from."""
-        return self.frames >= self.experiment.frames
+        return self.frames >= self.planned
 
     def learn(self, batch: Batch, after: Position, waited: float) -> None:
         """One optimizer step. ``waited`` is the time its data kept it waiting, in seconds.
@@ -148,7 +152,7 @@ class Run:
         every `NOTE_EVERY` steps elsewhere), `MemoryFullError` if the step does not fit.
         """
         began = time.perf_counter()
-        factor = schedule(self.frames + self.experiment.batch_frames, self.experiment)
+        factor = schedule(self.frames + self.experiment.batch_frames, self.experiment, self.planned)
         set_rate(self.optimizers, factor)
         nll = self._fitting_backward(batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.experiment.grad_clip)
@@ -218,7 +222,7 @@ class Run:
             for name in ("loss", "frames_per_second", "data_wait")
         )
         return (
-            f"{self.frames:,}/{self.experiment.frames:,} frames  loss {loss:.3f}  "
+            f"{self.frames:,}/{self.planned:,} frames  loss {loss:.3f}  "
             f"{speed:.0f} frames/s  data wait {wait:.1%}"
         )
 
@@ -244,6 +248,8 @@ class Run:
                 "step": self.step,
                 "frames": self.frames,
                 "seconds": self.seconds,
+                "used": self.used,
+                "planned": self.planned,
                 "position": list(self.position),
                 "threads": torch.get_num_threads(),
                 "accumulation": self.accumulation,
@@ -262,7 +268,8 @@ class Run:
         self.training = Table(TRAINING_COLUMNS, tables["training"].numpy())
         self.validation = Table(VALIDATION_COLUMNS, tables["validation"].numpy())
         self.step, self.frames = values["step"], values["frames"]
-        self.seconds = values["seconds"]
+        self.seconds, self.used = values["seconds"], values["used"]
+        self.planned = values["planned"]
         self.position = Position(*values["position"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from bcprobe.training.shards import DataConfig
 
 EXPERIMENT_FILE = "experiment.json"
 STATE_FILE = Path("resume") / "state.safetensors"
-_KEY = "bcprobe"
+#: Where the file keeps the plain values, and the hash of everything.
+_KEY, _HASH = "bcprobe", "hash"
 
 
 def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
@@ -51,11 +53,21 @@ def claim_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
     remove_leftovers(folder)
 
 
+def abandon_folder(folder: Path, *, was_there: bool) -> None:
+    """Take back what a run without a step has written; the folder too, unless it ``was_there``."""
+    for name in (EXPERIMENT_FILE, "training.parquet", "validation.parquet"):
+        (folder / name).unlink(missing_ok=True)
+    for part in ("steps", STATE_FILE.parent):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    if not was_there:
+        folder.rmdir()
+
+
 def _read_experiment(path: Path) -> dict[str, Any] | None:
     try:
         found = dict(json.loads(path.read_text()))
         model, data = config_from_dict(found["model"]).as_dict(), DataConfig().as_dict()
-        usual = {"start_from": ""}
+        usual = {"start_from": "", "minutes": 0.0}
         return usual | found | {"model": model, "data": data | found["data"]}
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -92,16 +104,17 @@ def save_state(folder: Path, state: SavedState) -> None:
     with atomic_file(folder / STATE_FILE) as temporary:
         try:
             values = json.dumps(state.values)
-            save_file(tensors, temporary, metadata={_KEY: values, "hash": _digest(tensors)})
+            metadata = {_KEY: values, _HASH: _digest(tensors, values)}
+            save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:
             raise OSError(0, str(error)) from error
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of all names and bytes."""
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], values: str) -> str:
+    """SHA-256 of everything: the plain values, and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(values.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -113,12 +126,14 @@ def load_state(folder: Path) -> SavedState | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads(file.metadata()[_KEY])
+            values, digest = (file.metadata()[key] for key in (_KEY, _HASH))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if file.metadata().get("hash", _digest(tensors)) != _digest(tensors):
+            if digest != _digest(tensors, values):
                 raise ValueError("its hash is wrong")
-            return SavedState(tensors, values)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            return SavedState(tensors, json.loads(values))
+    except KeyError as error:
+        raise InputError(f"cannot resume from '{path}': it lacks {error}") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise InputError(f"cannot resume from '{path}': {error}") from error
 
 

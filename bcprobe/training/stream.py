@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.errors import InputError
+from bcprobe.parallel import undisturbed
 from bcprobe.training.batch import Batch, PackedRecordings, frame_buffer
 from bcprobe.training.shards import DataConfig, make_batches
 from bcprobe.training.worker import Request, Shard, receive_shard, serve
@@ -90,25 +91,27 @@ class Stream(Iterator[tuple[Batch, Position]]):
         self._thread.start()
 
     def __next__(self) -> tuple[Batch, Position]:
+        while not self._stop.is_set():
+            if (found := self.take(HEARTBEAT)) is not None:
+                return found
+        raise StopIteration
+
+    def take(self, seconds: float) -> tuple[Batch, Position] | None:
+        """The next batch and the position after it; None if it is not ready after that time."""
         began = time.perf_counter()
         if self._in_use is not None:
             self._free.put((self._in_use, self._side.event()))
             self._in_use = None
-        batch, after, self._in_use, composed = self._take()
-        self._side.wait(composed, batch)
-        self.waited += time.perf_counter() - began
-        return batch, after
-
-    def _take(self) -> tuple[Batch, Position, Tensor, Event]:
-        while True:
+        try:
             if self._error is not None:
                 raise self._error
-            if self._stop.is_set():
-                raise StopIteration
-            try:
-                return self._ready.get(timeout=HEARTBEAT)
-            except queue.Empty:
-                continue
+            batch, after, self._in_use, composed = self._ready.get(timeout=seconds)
+            self._side.wait(composed, batch)
+            return batch, after
+        except queue.Empty:
+            return None
+        finally:
+            self.waited += time.perf_counter() - began
 
     def close(self) -> None:
         """Stop the thread and the workers."""
@@ -226,7 +229,8 @@ class _Pool:
                 name=f"data worker {number}",
                 daemon=True,
             )
-            process.start()
+            with undisturbed():
+                process.start()
             theirs.close()
             self.processes.append(process)
             self.connections.append(ours)
@@ -273,5 +277,5 @@ class _Pool:
         for process in self.processes:
             process.join(timeout=5)
             if process.is_alive():
-                process.terminate()
+                process.kill()
                 process.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 import traceback
 from contextlib import suppress
@@ -46,7 +45,6 @@ def serve(connection: Connection, data: DataConfig, request: Request) -> None:
     All work on a shard is done here, as all workers share one process at the other end. While a
     shard waits to be taken the next one is made. A failure is sent as its traceback.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     outbox: queue.Queue[Shard | str] = queue.Queue(maxsize=1)
     threading.Thread(target=_send_all, args=(connection, outbox), daemon=True).start()
     with suppress(EOFError, ConnectionResetError):

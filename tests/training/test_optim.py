@@ -11,7 +11,7 @@ from bcprobe.errors import InputError
 from bcprobe.experiments import EXPERIMENTS, dots_nano, get_experiment, tiny
 from bcprobe.model.config import get_preset
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.training.config import saved_frames, validated_frames
+from bcprobe.training.config import Experiment, is_validated, saved_step
 from bcprobe.training.optim import decays, is_hidden, make_optimizers, schedule, set_rate
 
 
@@ -63,8 +63,14 @@ def test_rates_are_set_from_each_groups_peak() -> None:
     assert isinstance(optimizers[1], torch.optim.Muon)
 
 
+def batch_ends(experiment: Experiment) -> range:
+    """Frames learned from at the start and after each batch."""
+    return range(0, experiment.steps * experiment.batch_frames + 1, experiment.batch_frames)
+
+
 def test_saved_steps_are_powers_of_two_and_at_least_eight() -> None:
-    saved = saved_frames(dots_nano())
+    found = [saved_step(dots_nano(), frames) for frames in batch_ends(dots_nano())]
+    saved = [step for step in found if step is not None]
     assert saved[0] == 0
     assert len(saved) >= 8
     assert all(b == 2 * a for a, b in pairwise(saved[1:]))
@@ -73,10 +79,20 @@ def test_saved_steps_are_powers_of_two_and_at_least_eight() -> None:
 
 def test_validation_is_due_at_batch_ends_first_and_last() -> None:
     experiment = dots_nano()
-    due = sorted(validated_frames(experiment))
+    due = [frames for frames in batch_ends(experiment) if is_validated(experiment, frames)]
     assert due[0] == 0
-    assert due[-1] == experiment.steps * experiment.batch_frames
-    assert all(frames % experiment.batch_frames == 0 for frames in due)
+    assert due[1] == experiment.first_save
+    even = range(0, experiment.frames + 1, experiment.validate_every)
+    assert set(even) <= set(due)
+    assert len(due) == len(set(due)) < len(even) + 2 * 20
+
+
+def test_a_batch_that_is_no_power_of_two_saves_at_the_first_that_reaches_one() -> None:
+    experiment = replace(tiny(), rows=3, frames=240, first_save=32)
+    found = {frames: saved_step(experiment, frames) for frames in batch_ends(experiment)}
+    assert {frames: step for frames, step in found.items() if step is not None} == {
+        0: 0, 48: 32, 72: 64, 144: 128,
+    }  # fmt: skip
 
 
 def test_experiments_are_named_as_registered_and_plain_as_json() -> None:
