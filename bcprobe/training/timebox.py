@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from bcprobe.errors import InputError
 
-#: Speed is that of the last steps, so many at most; before two are done it is unknown.
-STEPS = 64
+#: Speed is that of the last steps, so many at most. The first steps do not count, in which things
+#: are compiled: so many, or those that begin in the first tenth of the time.
+STEPS, FIRST, FIRST_SHARE = 64, 8, 0.1
 #: What writing took is kept free this many times over, and so many seconds beside.
 SPARE, SECONDS = 1.5, 0.5
 #: Frames that a run is planned for as long as its speed is unknown.
@@ -35,6 +36,7 @@ class TimeBox:
         self.began = clock()
         self.writing = 0.0
         self._seen: deque[tuple[float, int]] = deque(maxlen=STEPS)
+        self._steps, self._last = 0, self.began
 
     @property
     def used(self) -> float:
@@ -52,17 +54,21 @@ class TimeBox:
         To be called after each step, of ``batch`` frames.
         """
         now = self.clock()
-        self._seen.append((now, frames))
-        (then, first) = self._seen[0]
+        taken, self._last, self._steps = now - self._last, now, self._steps + 1
+        early = now - self.began < FIRST_SHARE * self.minutes * 60
+        if self._steps >= FIRST or not early:
+            self._seen.append((now, frames))
         if self.left <= 0:
             return frames
-        if frames == first or now <= then:
-            return frames + UNKNOWN
-        speed = (frames - first) / (now - then)
+        if len(self._seen) < 2:
+            return frames + (UNKNOWN if taken < self.left else 0)
+        then, first = self._seen[0]
+        speed = (frames - first) / max(now - then, 1e-9)
         return frames + int(speed * self.left // batch) * batch
 
     def check(self, name: str) -> None:
         """Raise `TimeBoxError` if no time is left before the first step of experiment ``name``."""
+        self._last = self.clock()
         if self.left <= 0:
             raise TimeBoxError(
                 f"{self.minutes:g} minutes are too short for one step of '{name}': starting and "

@@ -121,3 +121,29 @@ def test_a_flipped_byte_in_the_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_bytes(content)
     with pytest.raises(InputError, match=r"cannot resume from .*: its hash is wrong"):
         load_state(tmp_path)
+
+
+def test_every_flipped_bit_of_the_state_is_noticed(tmp_path: Path) -> None:
+    values = {"step": 3, "frames": 48, "position": [1, 2], "seconds": 1.5, "threads": 1}
+    tensors = {"model.w": torch.arange(4.0), "table.training": torch.ones(1, 2)}
+    save_state(tmp_path, SavedState(tensors, values))
+    content = (tmp_path / STATE_FILE).read_bytes()
+    for place in range(8, len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 7
+        (tmp_path / STATE_FILE).write_bytes(flipped)
+        try:
+            found = load_state(tmp_path)
+        except InputError:
+            continue
+        assert found is not None  # white space between the parts of the header
+        assert found.values == values
+        assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+
+
+def test_a_state_without_its_hash_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path, state(1))
+    content = (tmp_path / STATE_FILE).read_bytes()
+    (tmp_path / STATE_FILE).write_bytes(content.replace(b'"hash"', b'"hasj"'))
+    with pytest.raises(InputError, match=r"cannot resume from .*: it lacks 'hash'"):
+        load_state(tmp_path)
