@@ -13,11 +13,14 @@ from typing import Any, ClassVar, SupportsFloat
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import Error, InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import MAX_STEPS, open_world
 from bcprobe.episodes.simulator import Simulator
+from bcprobe.errors import InputError
+from bcprobe.rng import check_seed
 from bcprobe.tasks import TASKS
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
@@ -66,11 +69,13 @@ class ClickEnv(gymnasium.Env[Pixels, NDArray[np.int64]]):
         self.render_mode = render_mode
         self.observation_space, self.action_space = _spaces()
         self.world_seed = 0
+        self.simulator: Simulator | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Pixels, dict[str, Any]]:
         """The opening screen of a world."""
+        seed = plain_seed(seed)
         super().reset(seed=seed)
         self.world_seed = int(self.np_random.integers(SEEDS)) if seed is None else seed
         task, layout, difficulty = self.names
@@ -81,16 +86,43 @@ class ClickEnv(gymnasium.Env[Pixels, NDArray[np.int64]]):
     def step(
         self, action: NDArray[np.int64]
     ) -> tuple[Pixels, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Click at ``action`` (x, y)."""
-        step = self.simulator.click(Click(int(action[0]), int(action[1])))
-        info = _info(self.simulator, self.world_seed)
+        """Click at ``action`` (x, y). Raises `ResetNeeded` before `reset`, `InvalidAction`."""
+        simulator = self._opened("step")
+        step = simulator.click(_click(action))
+        info = _info(simulator, self.world_seed)
         info |= {"widget": step.widget, "action": step.action, "valid": step.valid}
         reward, self.score = info["score"] - self.score, info["score"]
-        return self.simulator.screen(), reward, self.simulator.done, False, info
+        return simulator.screen(), reward, simulator.done, False, info
 
     def render(self) -> Pixels | None:
-        """The screen, if ``render_mode`` is ``rgb_array``."""
-        return self.simulator.screen() if self.render_mode == "rgb_array" else None
+        """The screen, if ``render_mode`` is ``rgb_array``. Raises `ResetNeeded` before `reset`."""
+        simulator = self._opened("render")
+        return simulator.screen() if self.render_mode == "rgb_array" else None
+
+    def _opened(self, what: str) -> Simulator:
+        if self.simulator is None:
+            raise ResetNeeded(f"{what} before reset: no world is open")
+        return self.simulator
+
+
+def plain_seed(seed: object) -> int | None:
+    """A seed as a plain integer. Raises Gymnasium's `Error` if it is none, or out of range."""
+    try:
+        return None if seed is None else check_seed(seed)
+    except InputError as error:
+        raise Error(str(error)) from None
+
+
+def _click(action: Any) -> Click:
+    """The click that an action is. Raises `InvalidAction` unless it is (x, y) on the screen."""
+    found = np.asarray(action)
+    whole = found.dtype.kind in "iu" and found.shape == (2,)
+    if not whole or not (0 <= found[0] < SCREEN_WIDTH and 0 <= found[1] < SCREEN_HEIGHT):
+        raise InvalidAction(
+            f"action {action!r} is no click: two whole numbers, 0 to {SCREEN_WIDTH - 1} and 0 to "
+            f"{SCREEN_HEIGHT - 1}"
+        )
+    return Click(int(found[0]), int(found[1]))
 
 
 class ClickVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
@@ -122,6 +154,30 @@ class ClickVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             self.single_observation_space, num_envs
         )
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.screens = np.zeros(self.observation_space.shape, np.uint8)
+        self.ended = np.zeros(num_envs, dtype=bool)
+        self.clicks = np.zeros(num_envs, dtype=np.int64)
+
+    def _seeds(self, seed: Any) -> list[int | None]:
+        """A seed for each world."""
+        if seed is None or isinstance(seed, (int, np.integer)):
+            first = plain_seed(seed)
+            return [None if first is None else first + i for i in range(self.num_envs)]
+        seeds = [plain_seed(one) for one in seed]
+        if len(seeds) != self.num_envs:
+            raise Error(f"{len(seeds)} seeds for {self.num_envs} environments")
+        return seeds
+
+    def _mask(self, mask: Any) -> NDArray[np.bool_]:
+        """Which worlds are to be opened."""
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        found = np.asarray(mask)
+        if found.dtype != bool or found.shape != (self.num_envs,):
+            raise Error(f"reset_mask is not bool [{self.num_envs}]")
+        if any(env.simulator is None for env, own in zip(self.envs, found, strict=True) if not own):
+            raise ResetNeeded("reset_mask leaves a world out that was never opened")
+        return found
 
     def reset(
         self,
@@ -129,14 +185,18 @@ class ClickVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Pixels, dict[str, Any]]:
-        """Opening screens uint8 [env, 360, 480, 3]."""
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        self.screens = np.empty(self.observation_space.shape, np.uint8)
-        self.ended = np.zeros(self.num_envs, dtype=bool)
-        self.clicks = np.zeros(self.num_envs, dtype=np.int64)
+        """Opening screens uint8 [env, 360, 480, 3].
+
+        ``options={"reset_mask": bool [env]}`` opens only the worlds marked; the others go on.
+        Raises Gymnasium's `Error` for seeds, or a mask, that do not fit.
+        """
+        seeds, chosen = self._seeds(seed), self._mask((options or {}).get("reset_mask"))
         infos: dict[str, Any] = {}
         for i, env in enumerate(self.envs):
-            self.screens[i], info = env.reset(seed=seeds[i] if seeds is not None else None)
+            if not chosen[i]:
+                continue
+            self.ended[i], self.clicks[i] = False, 0
+            self.screens[i], info = env.reset(seed=seeds[i])
             infos = self._add_info(infos, info, i)
         return self.screens.copy(), infos
 
@@ -144,6 +204,10 @@ class ClickVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self, actions: NDArray[np.int64]
     ) -> tuple[Pixels, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Click at ``actions`` int [env, 2]; worlds that had ended open anew instead."""
+        if any(env.simulator is None for env in self.envs):
+            raise ResetNeeded("step before reset: no world is open")
+        if len(actions) != self.num_envs:
+            raise InvalidAction(f"{len(actions)} actions for {self.num_envs} environments")
         rewards = np.zeros(self.num_envs)
         done, late = np.zeros_like(self.ended), np.zeros_like(self.ended)
         infos: dict[str, Any] = {}

@@ -77,8 +77,8 @@ def read_stack(path: str | Path, name: str) -> Stack:
     """The stack [section, y, x] of whole numbers in a TIFF or NPZ file.
 
     ``name`` (``images`` or ``labels``) picks among several arrays of an NPZ. A TIFF's axes are
-    those that its metadata names; where it names none the order above is taken, which is said. RGB is
-    turned to grey in images. Labels may be of any type that holds whole numbers, and masks.
+    those that its metadata names; where it names none the order above is taken, which is said. RGB
+    is turned to grey in images. Labels may be of any type that holds whole numbers, and masks.
     Raises `InputError` for a file that is missing, of another kind, or damaged, and for what is no
     such stack.
     """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from bcprobe.episodes.gym import environment_id
+from bcprobe.episodes.gym import ClickEnv, ClickVectorEnv, environment_id
 from bcprobe.episodes.record import frames, generate
 from bcprobe.tasks import TASKS
 
@@ -74,3 +74,55 @@ def test_a_finished_world_gives_way_to_a_new_one() -> None:
             if t == done_at[i]:
                 assert info["world_seed"][i] != i
                 assert info["progress"][i] == 0
+
+
+def test_a_mask_opens_only_the_worlds_marked() -> None:
+    many = gymnasium.make_vec(DOTS, num_envs=3)
+    many.reset(seed=[1, 2, 3])
+    click = np.array(generate("colored_dot_tracking", 2).steps[0].click)
+    before, *_ = many.step(np.stack([click] * 3))
+    after, info = many.reset(seed=7, options={"reset_mask": np.array([True, False, True])})
+    assert np.array_equal(after[1], before[1])
+    assert (info["world_seed"][[0, 2]] == [7, 9]).all()
+    for mask in ([True, False, True], np.array([1, 0, 1]), np.array([True])):
+        if not isinstance(mask, list):
+            with pytest.raises(gymnasium.error.Error, match="reset_mask"):
+                many.unwrapped.reset(options={"reset_mask": mask})
+    fresh = gymnasium.make_vec(DOTS, num_envs=2).unwrapped
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        fresh.reset(options={"reset_mask": np.array([True, False])})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint16])
+def test_seeds_of_numpy_open_the_same_worlds(kind: type) -> None:
+    env = ClickEnv("colored_dot_tracking")
+    assert np.array_equal(env.reset(seed=kind(5))[0], env.reset(seed=5)[0])
+    many = ClickVectorEnv("colored_dot_tracking", 2)
+    assert np.array_equal(many.reset(seed=kind(5))[0], many.reset(seed=5)[0])
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 0.5, "3", True])
+def test_other_seeds_are_refused_as_gymnasium_does(seed: object) -> None:
+    with pytest.raises(gymnasium.error.Error, match="seed"):
+        ClickEnv("colored_dot_tracking").reset(seed=seed)  # type: ignore[arg-type]
+
+
+def test_nothing_works_before_reset() -> None:
+    for env in (ClickEnv("colored_dot_tracking", render_mode="rgb_array"),):
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            env.step(np.array([1, 2]))
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            env.render()
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        ClickVectorEnv("colored_dot_tracking", 2).step(np.zeros((2, 2), int))
+
+
+@pytest.mark.parametrize(
+    "action", [[480, 0], [0, 360], [-1, 0], [1], [1, 2, 3], [0.5, 1.0], "click", None, [[1, 2]]]
+)
+def test_what_is_no_click_is_an_invalid_action(action: object) -> None:
+    env = ClickEnv("colored_dot_tracking")
+    env.reset(seed=1)
+    with pytest.raises(gymnasium.error.InvalidAction):
+        env.step(action)  # type: ignore[arg-type]
+    env.step(np.array([1, 2], dtype=np.int16))
