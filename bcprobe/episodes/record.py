@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.annotators.persona import MANNERS
 from bcprobe.annotators.policy import Choices
 from bcprobe.episodes.clickers import AnnotatorClicker, draw_annotator
 from bcprobe.episodes.episode import Episode, Step
@@ -55,12 +57,14 @@ def generate(
     watch: Callable[[Simulator], None] | None = None,
     decided: Callable[[Choices], None] | None = None,
     world: World | None = None,
+    manner: str = "usual",
 ) -> Episode:
     """Episode worked by the virtual annotator.
 
     ``annotator_seed`` (the world's seed if None) draws the persona and its clicks. ``world``
     is one that no seed draws, from a user's own data: ``world_seed`` is then its number, and
-    the episode's difficulty is `OWN_DATA`.
+    the episode's difficulty is `OWN_DATA`. ``manner`` is one of
+    `bcprobe.annotators.persona.MANNERS`: whether mistakes are noticed, and how far off they lie.
     ``watch(simulator)`` is called before each click, ``decided(choices)`` with what the annotator
     chose it among. ``hash_frames`` fills ``frame_hash``, which costs composing every frame.
     """
@@ -71,6 +75,7 @@ def generate(
     world_seed = check_seed(world_seed)
     annotator_seed = check_seed(world_seed if annotator_seed is None else annotator_seed)
     persona, rng = draw_annotator(task, annotator_seed)
+    persona = replace(persona, manner=MANNERS[check_name("manner", manner, MANNERS)])
     digest = hashlib.sha256()
 
     def before_click(_: int, simulator: Simulator) -> None:

@@ -35,7 +35,7 @@ TOKENS = ("cls", "placed")
 EPISODES, ALONE = 12, 60
 #: Whose episodes: annotators who err so often and look so often before they undo, for mistakes are
 #: rare with usual ones.
-CARELESS = {"error_rate": 0.25, "delay": 0.5}
+CARELESS: dict[str, Any] = {"error_rate": 0.25, "delay": 0.5}
 #: Test worlds of the fit begin at this number, beyond those of other measurements.
 FIRST_WORLD = 900_000
 Floats = NDArray[np.float32]
