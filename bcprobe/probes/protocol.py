@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from bcprobe.activations.dataset import Activations, combine, name_of
 from bcprobe.activations.gather import activations
 from bcprobe.activations.labels import get_latent
+from bcprobe.episodes.record import OWN_DATA
 from bcprobe.errors import InputError, check_name
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.parallel import one_thread
 from bcprobe.probes.added import baseline_rows
 from bcprobe.probes.cards import make_card
+from bcprobe.probes.complexity import complexity_rows
+from bcprobe.probes.convnet import convnet, crops
+from bcprobe.probes.linear import score
 from bcprobe.probes.many_tasks import (
     cosine_rows,
     delayed_rows,
@@ -28,7 +32,7 @@ from bcprobe.probes.many_tasks import (
 )
 from bcprobe.probes.one_task import Analysis, analyse, chance_of, counts_of
 from bcprobe.probes.refit import REFITS
-from bcprobe.probes.result import POOLED, WITHIN, Draw, ProbeResult, table_of
+from bcprobe.probes.result import POOLED, WITHIN, Draw, ProbeResult, score_row, table_of
 from bcprobe.rng import split_seed
 from bcprobe.types import ALL
 
@@ -38,6 +42,8 @@ FIRST_OWN = 1 << 31
 OWN_TEMPERATURE = 1.0
 #: How much is done: what a laptop does while one waits, or all of the protocol.
 RIGORS = tuple(REFITS)
+#: Untrained models looked at.
+UNTRAINED = {"default": 1, "full": 5}
 
 
 def probe(
@@ -80,6 +86,8 @@ def _of_one(
     tasks, _ = rows_of_tasks({task: data}, label, hard_negatives(label))
     if tasks and get_latent(label).name == "mistake":
         rows += baseline_rows(tasks, at_tokens(data, [found.best.site]))
+    if rigor == "full" and get_latent(label).kind == "binary":
+        rows += full_rows(data, label, found.best.site, seed)
     return _result(data, label, (task,), found, rows, layers, {})
 
 
@@ -106,6 +114,8 @@ def _of_several(
     hard, _ = rows_of_tasks(parts, label, hard_negatives(label))
     if label == "mistake" and len(hard) > 1:
         rows += baseline_rows(hard, at_tokens(data, [best]))
+    if rigor == "full" and get_latent(label).kind == "binary":
+        rows += full_rows(data, label, best, seed)
     rows += cosine_rows(parts, label, best)
     if label in ("mistake", "undo_next"):
         rows += delayed_rows(data, best)
@@ -114,6 +124,29 @@ def _of_several(
     if own is not None:
         rows += own_rows(parts, own.parts(), label, best)
     return _result(data, label, tuple(parts), found, rows, layers, skipped)
+
+
+def full_rows(data: Activations, label: str, best: str, seed: int) -> Iterator[dict[str, Any]]:
+    """What takes minutes: complexity of the probe of all rows, and a convolutional network."""
+    question = data.ask(label, negatives=hard_negatives(label))
+    tasks = data.tasks
+    where = {"train_task": ALL, "test_task": ALL}
+    if len(tasks) == 1:
+        where = {"train_task": tasks[0], "test_task": tasks[0]}
+    features = question.features(data.values[best])
+    others = {}
+    if data.untrained:
+        others["untrained"] = question.features(data.untrained[0][best])
+    if data.pixels is not None:
+        others["pixels"] = question.features(data.pixels)
+    yield from complexity_rows(question, features, others, best, seed, **where)
+    if set(data.labels["origin"]) == {"annotator"} and OWN_DATA not in set(
+        data.labels["difficulty"]
+    ):
+        found = score(convnet(question, crops(data.labels, question.rows), seed)).score
+        scheme = WITHIN if len(tasks) == 1 else POOLED
+        names = {"negatives": question.negatives, "metric": "auc", "chance": 0.5, "site": ""}
+        yield score_row(found, scheme=scheme, kind="pixels_cnn", **names, **where)
 
 
 def at_tokens(data: Activations, sites: Sequence[str]) -> tuple[str, ...]:
@@ -186,6 +219,7 @@ def run(
     *,
     difficulty: str = "default",
     device: str = "auto",
+    rigor: str = "default",
     draw: Draw | None = None,
 ) -> ProbeResult:
     """`probe` of a checkpoint on annotators' episodes in unseen worlds, ``episodes`` of each task.
@@ -195,17 +229,25 @@ def run(
     `ProbeResult.write` is called. Raises what `probe` raises, and `InputError` for counts out of
     range.
     """
+    check_name("rigor", rigor, RIGORS)
     get_latent(label)
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     options: dict[str, Any] = {"seed": seed, "layout": layout, "difficulty": difficulty}
     data = activations(
-        checkpoint, tasks, episodes, sites=sites, device=device, progress=progress, **options
+        checkpoint,
+        tasks,
+        episodes,
+        sites=sites,
+        device=device,
+        untrained=UNTRAINED[rigor],
+        progress=progress,
+        **options,
     )
     chosen = tuple(dict.fromkeys(data.sites if sites is None else sites))
     worked = None
     if own:
         worked = own_activations(checkpoint, tasks, own, chosen, seed, layout, difficulty)
-    result = probe(data, label, sites=chosen, own=worked, seed=seed)
+    result = probe(data, label, sites=chosen, own=worked, seed=seed, rigor=rigor)
     if out is not None:
         result.write(out, draw)
     return result
