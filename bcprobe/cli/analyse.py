@@ -46,6 +46,10 @@ def probe(
             help="Test episodes of each task; default: 200 of one, 40 of each of several."
         ),
     ] = None,
+    rigor: Annotated[
+        str,
+        typer.Option(help="default, or full: more refits, complexity, CNN, five untrained models."),
+    ] = "default",
     own: Annotated[
         int, typer.Option(help="Episodes of each task that the model works itself, to test on.")
     ] = 0,
@@ -74,6 +78,7 @@ def probe(
         "seed": seed,
         "layout": layout,
         "device": device,
+        "rigor": check_name("rigor", rigor, ("default", "full")),
     }
     names = (f"{latent}_probe.{kind}" for kind in ("parquet", "json", "pdf", "png"))
     cards = ("card.json", "direction.safetensors", "README.md")
@@ -97,6 +102,7 @@ def probe(
         rows = [
             [row.kind, row.negatives, _short(row.site), number(row), row.n]
             for row in found.table().itertuples()
+            if row.token in ("", "cls") and row.negatives != "all"
         ]
         print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
     for name, reason in found.skipped.items():
@@ -116,6 +122,10 @@ def _print_tasks(found: ProbeResult, title: str) -> None:
     print_table(["task", *(name.replace("_", " ") for name in schemes)], rows, title)
     controls = [[name, number(score), score.n] for name, score in found.controls().items()]
     print_table(["control of the pooled probe", found.metric, "n"], controls)
+    added = found.baselines()
+    if len(added):
+        shown = [[row.what, row.negatives, number(row), row.n] for row in added.itertuples()]
+        print_table(["mean over tasks, within", "negatives", found.metric, "n"], shown)
 
 
 def _short(site: str) -> str:

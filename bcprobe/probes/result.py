@@ -165,6 +165,23 @@ class ProbeResult:
         at = at[at["test_task"] == self._task]
         return {r.kind: Score(r.estimate, r.lower, r.upper, r.n) for r in at.itertuples()}
 
+    def baselines(self) -> pd.DataFrame:
+        """The probe beside its baselines, and what it adds to them: ``what`` and a score a row.
+
+        Within tasks, at [cls] and the best site, against `errable` and `history_matched` negatives;
+        the mean over tasks, where there are several. Empty for labels without baselines.
+        """
+        test = MEAN if len(self.tasks) > 1 else self.tasks[0]
+        at = self.table(test_task=test)
+        at = at[at["negatives"].isin(["errable", "history_matched"])]
+        at = at[at["token"].isin(["", "cls"]) & at["site"].isin(["", self.best.site])]
+        names = ["probe", "mean_difference", "click_history", "p_undo", "pixels_cnn"]
+        own = at[(at["scheme"] == WITHIN) & at["kind"].isin(names)]
+        if "click_history" not in set(own["kind"]):
+            return at[:0].assign(what="")
+        both = pd.concat([own, at[at["scheme"] == "added"]])
+        return both.assign(what=both["kind"].str.replace("_", " ")).reset_index(drop=True)
+
     @property
     def _scheme(self) -> str:
         return WITHIN if len(self.tasks) == 1 else POOLED
