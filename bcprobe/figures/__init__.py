@@ -24,6 +24,7 @@ from bcprobe.results import read_table
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": behaviour.plot_annotator,
+    "baselines": probing.plot_baselines,
     "circuit": causes.plot_circuit,
     "closed_loop": behaviour.plot_closed_loop,
     "cosines": probing.plot_cosines,
@@ -43,6 +44,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "overview": overview.plot,
     "patching": causes.plot_patching,
     "probe_emergence": learning.plot_probe_emergence,
+    "recoveries": learning.plot_recoveries,
     "scaling": learning.plot_scaling,
     "steering": steering.plot,
     "transfer": learning.plot_transfer,
@@ -56,5 +58,4 @@ def redraw(name: str, tables: Path, out: Path | None = None) -> list[Path]:
     read.
     """
     table = read_table(tables / f"{name}.parquet")
-    with style.in_style():
-        return style.save(FIGURES[name](table), tables if out is None else out, name)
+    return style.save(FIGURES[name](table), tables if out is None else out, name)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bcprobe.figures.marks import Look, bars, legend, rows
-from bcprobe.figures.style import TASKS, TEXT, new_figure
+from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS
 
 #: Name shown of all tasks together.
@@ -77,6 +77,7 @@ def ordered(table: pd.DataFrame) -> dict[str, str]:
     return {task: name for task, name in {**TASKS, **TOGETHER}.items() if task in present}
 
 
+@in_style()
 def plot_annotator(table: pd.DataFrame) -> Figure:
     """The virtual annotator beside the range of the paper's people, one quantity a row.
 
@@ -103,6 +104,7 @@ def plot_annotator(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
 def plot_closed_loop(table: pd.DataFrame) -> Figure:
     """Success in % of worlds with Wilson's 95 % intervals; beside it what the paper reports.
 
@@ -126,6 +128,7 @@ def plot_closed_loop(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
 def plot_mistakes(table: pd.DataFrame) -> Figure:
     """A row a task: mistake rate, undo rate, P(Undo) after a forced mistake, with intervals.
 
@@ -160,6 +163,7 @@ def _clickers(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(who=who)
 
 
+@in_style()
 def plot_heads(table: pd.DataFrame) -> Figure:
     """The pointer head against the paper's independent bins, after the same frames.
 
@@ -175,6 +179,7 @@ def plot_heads(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
 def plot_dagger(table: pd.DataFrame) -> Figure:
     """A row of panels for each task that DAgger worked on, a mark for each method.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.marks import Look, legend, matrix, rows, unjoined
+from bcprobe.figures.marks import Look, legend, matrix, panels, rows, unjoined
 from bcprobe.figures.style import FONT, TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS
 
@@ -59,6 +59,7 @@ HEADS = 2
 FAINT = 0.05
 
 
+@in_style()
 def plot_patching(table: pd.DataFrame) -> Figure:
     """Share of the difference between twins that a swap of the residual stream brings about.
 
@@ -71,30 +72,24 @@ def plot_patching(table: pd.DataFrame) -> Figure:
     several = own["task"].nunique() > 1
     if several:
         own = own[(own["lag"] == 0) & (own["later"] == 0)]
-    panels = list(own.groupby(["task", "lag", "later"], sort=False))
-    panels.sort(key=lambda panel: (list(TASKS).index(panel[0][0]), *panel[0][1:]))
-    across = min(ACROSS, len(panels))
-    down = -(-len(panels) // across)
-    with in_style():
-        figure = new_figure(0.55 + 1.7 * down, TEXT)
-        grid = figure.subplots(down, across, squeeze=False, sharey=True)
-        axes = grid.ravel()
-        for axis, ((task, lag, later), part) in zip(axes, panels, strict=False):
-            _map(axis, part)
-            frames = f"frame {lag} edited, answer at {later}"
-            axis.set_title(TASKS[task] if several else frames, loc="left")
-        for axis in grid[-1]:
+    maps = list(own.groupby(["task", "lag", "later"], sort=False))
+    maps.sort(key=lambda one: (list(TASKS).index(one[0][0]), *one[0][1:]))
+    figure = new_figure(0.55 + 1.7 * -(-len(maps) // ACROSS), TEXT)
+    axes = panels(figure, len(maps), ACROSS, sharey=True)
+    for number, (axis, ((task, lag, later), part)) in enumerate(zip(axes, maps, strict=True)):
+        _map(axis, part)
+        frames = f"frame {lag} edited, answer at {later}"
+        axis.set_title(TASKS[task] if several else frames, loc="left")
+        if number >= len(maps) - ACROSS:
             axis.set_xlabel("after layer")
-        for axis in axes[len(panels) :]:
-            axis.set_axis_off()
-        if not several:
-            figure.suptitle(TASKS[panels[0][0][0]], fontsize=FONT, x=0.01, ha="left")
-        bar = figure.colorbar(
-            axes[0].collections[0], ax=list(axes), location="bottom", shrink=0.4, aspect=40,
-            ticks=(-1, -0.5, 0, 0.5, 1),
-        )  # fmt: skip
-        bar.outline.set_visible(False)
-        bar.set_label("0: nothing changes, 1: the answer of the other twin")
+    if not several:
+        figure.suptitle(TASKS[maps[0][0][0]], fontsize=FONT, x=0.01, ha="left")
+    bar = figure.colorbar(
+        axes[0].collections[0], ax=axes, location="bottom", shrink=0.4, aspect=40,
+        ticks=(-1, -0.5, 0, 0.5, 1),
+    )  # fmt: skip
+    bar.outline.set_visible(False)
+    bar.set_label("0: nothing changes, 1: the answer of the other twin")
     return figure
 
 
@@ -105,6 +100,7 @@ def _map(axis: Axes, part: pd.DataFrame) -> None:
     axis.tick_params(axis="both", rotation=0)
 
 
+@in_style()
 def plot_directions(table: pd.DataFrame) -> Figure:
     """How far each kind of direction moves the answer, task by task, beside random ones.
 
@@ -115,18 +111,17 @@ def plot_directions(table: pd.DataFrame) -> Figure:
     own = table[(table["metric"] == "effect") & (table["start"] == START) & (table["layer"] >= 0)]
     sites = [name for name in TOKENS if name in set(own["tokens"])]
     tasks = {task: name for task, name in TASKS.items() if task in set(own["task"])}
-    with in_style():
-        figure = new_figure((0.6 + 0.3 * len(tasks)) * len(sites) + 0.7, TEXT)
-        axes = figure.subplots(len(sites), len(EDITS), squeeze=False, sharex=True, sharey=True)
-        for line, site in zip(axes, sites, strict=True):
-            for axis, edit in zip(line, EDITS, strict=True):
-                _kinds(axis, own[own["tokens"] == site], *edit, tasks)
-            line[0].set_ylabel(TOKENS[site])
-        for first, last, title in zip(axes[0], axes[-1], EDITS.values(), strict=True):
-            first.set_title(title)
-            last.set_xlabel("share of the twins' difference")
-        shown = [look for kind, look in KINDS.items() if (own["kind"] == kind).any()]
-        legend(figure, [*unjoined(shown), *CLOUDS.values()], ncols=3)
+    figure = new_figure((0.6 + 0.3 * len(tasks)) * len(sites) + 0.7, TEXT)
+    axes = figure.subplots(len(sites), len(EDITS), squeeze=False, sharex=True, sharey=True)
+    for line, site in zip(axes, sites, strict=True):
+        for axis, edit in zip(line, EDITS, strict=True):
+            _kinds(axis, own[own["tokens"] == site], *edit, tasks)
+        line[0].set_ylabel(TOKENS[site])
+    for first, last, title in zip(axes[0], axes[-1], EDITS.values(), strict=True):
+        first.set_title(title)
+        last.set_xlabel("share of the twins' difference")
+    shown = [look for kind, look in KINDS.items() if (own["kind"] == kind).any()]
+    legend(figure, [*unjoined(shown), *CLOUDS.values()], ncols=3)
     return figure
 
 
@@ -148,6 +143,7 @@ def _kinds(
     axis.axvline(0, color=COLOURS["black"], lw=0.6, zorder=1)
 
 
+@in_style()
 def plot_circuit(table: pd.DataFrame) -> Figure:
     """The route from the mark to Undo with what goes along each edge, a panel for each task.
 
@@ -157,12 +153,11 @@ def plot_circuit(table: pd.DataFrame) -> Figure:
     """
     own = table[(table["start"] == START) & (table["later"] == 0)]
     tasks = [task for task in TASKS if task in set(own["task"])]
-    with in_style():
-        figure = new_figure(2.2 * len(tasks) + 0.2, TEXT)
-        axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
-        for axis, task in zip(axes, tasks, strict=True):
-            _graph(axis, own[own["task"] == task])
-            axis.set_title(TASKS[task], loc="left")
+    figure = new_figure(2.2 * len(tasks) + 0.2, TEXT)
+    axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
+    for axis, task in zip(axes, tasks, strict=True):
+        _graph(axis, own[own["task"] == task])
+        axis.set_title(TASKS[task], loc="left")
     return figure
 
 

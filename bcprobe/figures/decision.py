@@ -27,6 +27,7 @@ GAMMA = 0.6
 _PANELS, _HEADS = 6, 4
 
 
+@in_style()
 def plot(table: pd.DataFrame) -> Figure:
     """The lens along the layers above; below what each head adds, and where the strongest look.
 
@@ -133,6 +134,7 @@ class Panel:
     colour: str = LENS
 
 
+@in_style()
 def plot_moment(
     panels: Sequence[Panel],
     episode: Episode,
@@ -143,16 +145,13 @@ def plot_moment(
 
     ``readouts`` [step] are drawn by name, the phases as a band, standing mistakes as grey.
     """
-    with in_style():
-        figure = new_figure(height=4.1, width=9.5)
-        grid = figure.add_gridspec(2, len(panels), height_ratios=(2, 1))
-        for place, panel in enumerate(panels):
-            axis = figure.add_subplot(grid[0, place])
-            mark(
-                axis, overlay(panel.screen, panel.weights, panel.colour), episode.steps[step].click
-            )
-            axis.set_title(panel.title)
-        _timeline(figure.add_subplot(grid[1, :]), episode, step, readouts)
+    figure = new_figure(height=4.1, width=9.5)
+    grid = figure.add_gridspec(2, len(panels), height_ratios=(2, 1))
+    for place, panel in enumerate(panels):
+        axis = figure.add_subplot(grid[0, place])
+        mark(axis, overlay(panel.screen, panel.weights, panel.colour), episode.steps[step].click)
+        axis.set_title(panel.title)
+    _timeline(figure.add_subplot(grid[1, :]), episode, step, readouts)
     return figure
 
 

@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bcprobe.figures.marks import Look, legend, level, lines, rows, tilt
-from bcprobe.figures.style import new_figure
+from bcprobe.figures.style import TEXT, in_style, new_figure
+from bcprobe.palette import COLOURS
 
 #: Skills by their names in the table of `bcprobe.evaluation.emergence.emergence_rows`.
 SKILLS = {
@@ -71,7 +72,31 @@ GROUPS = {
     "held_out": Look("3 held out", "vermillion", "s"),
 }
 
+#: Ways to learn that the study of recoveries compares.
+METHODS = {
+    "start": "checkpoint",
+    "plain": "annotators' episodes",
+    "recoveries": "with recoveries",
+}
+TEMPERATURES = {
+    0.0: Look("T = 0", "blue", "o", ""),
+    0.5: Look("T = 0.5", "orange", "D", ""),
+}
+#: Closed-loop measures of it over all tasks, with the titles of their panels.
+WORK = {
+    "success": "success",
+    "score": "score",
+    "mistakes_per_episode": "mistakes per\nepisode",
+    "correction_rate": "mistakes\ncorrected",
+}
+#: Episodes that the mistake probe is tested on.
+TESTED = {
+    "annotator": Look("annotators' episodes", "blue", "o", ""),
+    "own": Look("the checkpoint's own", "vermillion", "s", ""),
+}
 
+
+@in_style()
 def plot_emergence(table: pd.DataFrame) -> Figure:
     """Accuracy of each skill against frames seen, a panel per checkpoint.
 
@@ -107,6 +132,7 @@ def _halves(axis: Axes, table: pd.DataFrame, edge: float) -> None:
     axis.set_ylabel("half is\nthere", rotation=0, ha="right", va="center", fontsize=7)
 
 
+@in_style()
 def plot_probe_emergence(table: pd.DataFrame) -> Figure:
     """Score of the best layer of each label and, below, accuracy over training.
 
@@ -134,6 +160,7 @@ def plot_probe_emergence(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
 def plot_scaling(table: pd.DataFrame) -> Figure:
     """Four panels of one column; ``table`` is that of `bcprobe.studies.scaling.summarise`.
 
@@ -185,6 +212,7 @@ def _needed(axis: Axes, table: pd.DataFrame) -> None:
         axis.set_title(text + " (paper: 3)", fontsize=7)
 
 
+@in_style()
 def plot_transfer(table: pd.DataFrame) -> Figure:
     """Four panels of one column; ``table`` is that of `bcprobe.studies.transfer.summarise`.
 
@@ -238,6 +266,7 @@ def after_layer(sites: pd.Series) -> pd.Series:
     return block + sites.str.contains("resid_post", na=False)
 
 
+@in_style()
 def plot_layouts(table: pd.DataFrame) -> Figure:
     """Accuracy by kind of click and group of layouts; below, the mistake probe across layouts.
 
@@ -273,3 +302,31 @@ def plot_layouts(table: pd.DataFrame) -> Figure:
     probe.set_title("probe of one layout, tested in others\n(dotted: before eight were learned)")
     legend(lower, GROUPS.values(), ncols=3)
     return figure
+
+
+@in_style()
+def plot_recoveries(table: pd.DataFrame) -> Figure:
+    """What learning from disturbed and own episodes changes, in closed loop and in the probe.
+
+    ``table`` is that of `bcprobe.studies.recoveries.summarise`, over all its tasks.
+    """
+    own = table[table["task"] == "all"]
+    figure = new_figure(height=1.9, width=TEXT)
+    axes = figure.subplots(1, len(WORK) + 1, sharey=True)
+    for axis, (metric, title) in zip(axes, WORK.items(), strict=False):
+        at = own[own["metric"] == metric]
+        rows(axis, at, METHODS, "temperature", TEMPERATURES, y="method")
+        axis.set_title(title)
+    probed = own[(own["metric"] == "auc") & own["site"].eq(_deepest(own))]
+    rows(axes[-1], probed, METHODS, "kind", TESTED, y="method")
+    axes[-1].axvline(0.5, color=COLOURS["black"], lw=0.6)
+    axes[-1].set_title("mistake probe,\nROC AUC")
+    legend(figure, TEMPERATURES.values(), "outside lower left")
+    legend(figure, TESTED.values(), "outside lower right")
+    return figure
+
+
+def _deepest(table: pd.DataFrame) -> str:
+    """The last site of the residual stream in a table."""
+    sites = table["site"].dropna()
+    return str(sites.loc[after_layer(sites).idxmax()])

@@ -147,14 +147,27 @@ def _draw(plot: so.Plot, axis: Axes) -> None:
 
 
 def _label_outer(axis: Axes) -> None:
-    """Leave the numbers of shared axes to the panels at the edge."""
+    """Leave the numbers and names of shared axes to the panels at the edge."""
     spec = axis.get_subplotspec()
     if spec is None:
         return
-    if len(axis.get_shared_x_axes().get_siblings(axis)) > 1 and not spec.is_last_row():
+    others = [one.get_subplotspec() for one in axis.get_shared_x_axes().get_siblings(axis)]
+    same = [one for one in others if one is not None and one.colspan == spec.colspan]
+    if any(one.rowspan.start > spec.rowspan.start for one in same):
         axis.tick_params(axis="x", which="both", labelbottom=False)
+        axis.xaxis.label.set_visible(False)
     if len(axis.get_shared_y_axes().get_siblings(axis)) > 1 and not spec.is_first_col():
         axis.tick_params(axis="y", which="both", labelleft=False)
+        axis.yaxis.label.set_visible(False)
+
+
+def panels(figure: FigureBase, count: int, across: int, **shared: Any) -> list[Axes]:
+    """``count`` axes in rows of at most ``across``; ``shared`` goes to ``subplots``."""
+    across = min(across, count)
+    axes = figure.subplots(-(-count // across), across, squeeze=False, **shared).ravel().tolist()
+    for axis in axes[count:]:
+        axis.remove()
+    return axes[:count]
 
 
 def matrix(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.figures.screens import screens_of
-from bcprobe.figures.style import TASKS, TEXT, new_figure
+from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS, PHASE_COLOURS
 
 #: Title and line below of each stage.
@@ -30,6 +30,7 @@ STAGES = (
 _LAYERS, _FRAMES = 5, 3
 
 
+@in_style()
 def plot(table: pd.DataFrame) -> Figure:
     """Two-column figure: six stages in a row, and a screen of every task below.
 

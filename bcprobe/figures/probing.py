@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcprobe.figures.marks import Look, legend, level, lines, matrix, rows, tilt
+from bcprobe.figures.marks import Look, legend, level, lines, matrix, panels, rows, tilt
 from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS
 
@@ -49,11 +49,32 @@ CONTROLS = {
     "click_history": Look("click history", "black", "", "--"),
     "p_undo": Look("P(Undo)", "black", "", ":"),
 }
+#: What a probe is set against where nothing is fitted on the network.
+BESIDE = {
+    "probe": Look("probe", "blue", "o", ""),
+    "click_history": Look("click history", "vermillion", "s", ""),
+    "p_undo": Look("P(Undo)", "green", "^", ""),
+}
+#: What the probe adds to them.
+ADDED = {
+    "added_to_click_history": Look("to the click history", "vermillion", "s", ""),
+    "added_to_p_undo": Look("to P(Undo)", "green", "^", ""),
+    "added_to_both": Look("to both", "black", "D", ""),
+}
+#: Who raises an alarm when the truth is moved.
+DETECTORS = {
+    "probe": Look("probe, alarms", "blue", "o"),
+    "p_undo": Look("mean P(Undo)", "green", "^"),
+    "mistake": Look("wrong by the task's measure", "grey", "", ":"),
+}
 CHANCE = Look("chance", "black", "", "-")
 #: What is shown of a score that may be below: R2.
 LOWEST, HIGHEST = -0.5, 1.02
+#: Panels in a row, of a panel for each task.
+ACROSS = 4
 
 
+@in_style()
 def plot_layers(table: pd.DataFrame) -> Figure:
     """The probe of one task against the layer, with its controls; one column.
 
@@ -68,24 +89,23 @@ def plot_layers(table: pd.DataFrame) -> Figure:
     controls = headline(table)
     names = [site_label(site) for site in sites]
     plain = all(name.isdigit() for name in names)
-    with in_style():
-        figure = new_figure(2.9)
-        axis = figure.subplots()
-        flat = _levels(axis, controls, FLAT)
-        layered = controls[controls["site"].isin(place)]
-        layered = layered.assign(place=layered["site"].map(place))
-        lines(axis, layered, "place", "kind", LAYERED, band=False)
-        lines(axis, probes.assign(place=probes["site"].map(place)), "place", "negatives", NEGATIVES)
-        level(axis, float(table["chance"].iloc[0]))
-        axis.set_xticks(range(len(sites)), names)
-        if not plain:
-            tilt(axis, 30)
-        axis.set(xlabel="after layer" if plain else "site", ylabel=_metric(table))
-        low, high = axis.get_ylim()
-        axis.set(ylim=(max(low, -0.25), min(high, HIGHEST)), xlim=(-0.25, len(sites) - 0.75))
-        shown = [NEGATIVES[name] for name in NEGATIVES if (probes["negatives"] == name).any()]
-        shown += [LAYERED[name] for name in LAYERED if (layered["kind"] == name).any()]
-        legend(figure, [*shown, *flat, CHANCE], columnspacing=1.2)
+    figure = new_figure(2.9)
+    axis = figure.subplots()
+    flat = _levels(axis, controls, FLAT)
+    layered = controls[controls["site"].isin(place)]
+    layered = layered.assign(place=layered["site"].map(place))
+    lines(axis, layered, "place", "kind", LAYERED, band=False)
+    lines(axis, probes.assign(place=probes["site"].map(place)), "place", "negatives", NEGATIVES)
+    level(axis, float(table["chance"].iloc[0]))
+    axis.set_xticks(range(len(sites)), names)
+    if not plain:
+        tilt(axis, 30)
+    axis.set(xlabel="after layer" if plain else "site", ylabel=_metric(table))
+    low, high = axis.get_ylim()
+    axis.set(ylim=(max(low, -0.25), min(high, HIGHEST)), xlim=(-0.25, len(sites) - 0.75))
+    shown = [NEGATIVES[name] for name in NEGATIVES if (probes["negatives"] == name).any()]
+    shown += [LAYERED[name] for name in LAYERED if (layered["kind"] == name).any()]
+    legend(figure, [*shown, *flat, CHANCE], columnspacing=1.2)
     return figure
 
 
@@ -114,44 +134,45 @@ def site_label(site: str) -> str:
     return site.removeprefix("blocks.").replace("hook_", "")
 
 
+@in_style()
 def plot_many_tasks(table: pd.DataFrame) -> Figure:
     """Mean over tasks by layer with controls, ROC, each task, and the task x task matrix.
 
     ``table`` is that of `bcprobe.probes.result.ProbeResult`, of a binary label.
     """
     table = headline(table)
-    with in_style():
-        figure = new_figure(5.2, TEXT)
-        (layers, roc), (tasks, cells) = figure.subplots(2, 2, height_ratios=(1, 1.15))
-        looks = draw_layers(layers, table)
-        _draw_roc(roc, table)
-        draw_tasks(tasks, table)
-        own = table[table["scheme"].isin(["matrix", "within"])]
-        own = own[(own["site"] == best_site(table)) & own["test_task"].isin(TASKS)]
-        draw_matrix(cells, own, (0.0, 1.0))
-        cells.set(xlabel="tested on", ylabel="fitted on")
-        for axis, title in (
-            (layers, "mean over tasks, by layer"),
-            (tasks, "each task, best layer"),
-            (cells, "ROC AUC from task to task"),
-        ):
-            axis.set_title(title, loc="left")
-        legend(figure, looks, ncols=4)
+    figure = new_figure(5.2, TEXT)
+    (layers, roc), (tasks, cells) = figure.subplots(2, 2, height_ratios=(1, 1.15))
+    looks = draw_layers(layers, table)
+    _draw_roc(roc, table)
+    draw_tasks(tasks, table)
+    own = table[table["scheme"].isin(["matrix", "within"])]
+    own = own[(own["site"] == best_site(table)) & own["test_task"].isin(TASKS)]
+    draw_matrix(cells, own, (0.0, 1.0))
+    cells.set(xlabel="tested on", ylabel="fitted on")
+    for axis, title in (
+        (layers, "mean over tasks, by layer"),
+        (tasks, "each task, best layer"),
+        (cells, "ROC AUC from task to task"),
+    ):
+        axis.set_title(title, loc="left")
+    legend(figure, looks, ncols=4)
     return figure
 
 
+@in_style()
 def plot_tasks(table: pd.DataFrame) -> Figure:
     """Mean over tasks by layer with controls (left), and each task (right), of any label."""
     table = headline(table)
-    with in_style():
-        figure = new_figure(2.9, TEXT)
-        left, right = figure.subplots(1, 2)
-        looks = draw_layers(left, table)
-        draw_tasks(right, table)
-        legend(figure, looks, ncols=4)
+    figure = new_figure(2.9, TEXT)
+    left, right = figure.subplots(1, 2)
+    looks = draw_layers(left, table)
+    draw_tasks(right, table)
+    legend(figure, looks, ncols=4)
     return figure
 
 
+@in_style()
 def plot_labels(table: pd.DataFrame) -> Figure:
     """A row for each value of ``latent``: by layer with controls (left), by task (right).
 
@@ -159,21 +180,21 @@ def plot_labels(table: pd.DataFrame) -> Figure:
     ``latent``. Values of R2 below -0.5 lie outside what is shown.
     """
     names = list(dict.fromkeys(table["latent"]))
-    with in_style():
-        figure = new_figure(0.5 + 2.2 * len(names), TEXT)
-        axes = figure.subplots(len(names), 2, squeeze=False)
-        for (left, right), name in zip(axes, names, strict=True):
-            own = headline(table[table["latent"] == name])
-            looks = draw_layers(left, own)
-            draw_tasks(right, own)
-            left.set_title(name, loc="left")
-            (low, high), (first, last) = left.get_ylim(), right.get_xlim()
-            left.set_ylim(max(low, LOWEST), min(high, HIGHEST))
-            right.set_xlim(max(first, LOWEST), min(last, HIGHEST))
-        legend(figure, looks, ncols=4)
+    figure = new_figure(0.5 + 2.2 * len(names), TEXT)
+    axes = figure.subplots(len(names), 2, squeeze=False)
+    for (left, right), name in zip(axes, names, strict=True):
+        own = headline(table[table["latent"] == name])
+        looks = draw_layers(left, own)
+        draw_tasks(right, own)
+        left.set_title(name, loc="left")
+        (low, high), (first, last) = left.get_ylim(), right.get_xlim()
+        left.set_ylim(max(low, LOWEST), min(high, HIGHEST))
+        right.set_xlim(max(first, LOWEST), min(last, HIGHEST))
+    legend(figure, looks, ncols=4)
     return figure
 
 
+@in_style()
 def plot_cosines(table: pd.DataFrame) -> Figure:
     """Cosines between the tasks' directions, and with that of all tasks.
 
@@ -181,12 +202,67 @@ def plot_cosines(table: pd.DataFrame) -> Figure:
     """
     cosines = table[table["scheme"] == "cosine"]
     mirrored = cosines.rename(columns={"train_task": "test_task", "test_task": "train_task"})
-    with in_style():
-        figure = new_figure(3.3)
-        axis = figure.subplots()
-        draw_matrix(axis, pd.concat([cosines, mirrored]), (-1.0, 1.0))
-        axis.set_title("cosine of directions", loc="left")
+    figure = new_figure(3.3)
+    axis = figure.subplots()
+    draw_matrix(axis, pd.concat([cosines, mirrored]), (-1.0, 1.0))
+    axis.set_title("cosine of directions", loc="left")
     return figure
+
+
+@in_style()
+def plot_baselines(table: pd.DataFrame) -> Figure:
+    """The probe beside what needs no probe, task by task, and what it adds to them.
+
+    ``table`` is that of `bcprobe.probes.result.ProbeResult`, of ``mistake`` over several tasks.
+    Left: with the leading negatives; middle: with negatives that look alike in the click history;
+    right: gain in ROC AUC of a stack of baselines and probe over one without the probe.
+    """
+    own = at_cls(table)
+    own = own[own["site"].isin(["", best_site(own)])]
+    names = {**TASKS, MEAN: "mean over tasks"}
+    names = {task: name for task, name in names.items() if task in set(own["test_task"])}
+    within = own[own["scheme"] == "within"]
+    figure = new_figure(0.3 * len(names) + 1.3, TEXT)
+    axes = figure.subplots(1, 3, sharey=True)
+    titles = {leading(own): "matched negatives", "history_matched": "alike in click history"}
+    for axis, (negatives, title) in zip(axes, titles.items(), strict=False):
+        at = within[within["negatives"] == negatives]
+        rows(axis, at, names, "kind", BESIDE, y="test_task")
+        axis.axvline(0.5, color=COLOURS["black"], lw=0.6)
+        axis.set(xlabel="ROC AUC", title=title)
+    rows(axes[2], own[own["scheme"] == "added"], names, "kind", ADDED, y="test_task")
+    axes[2].axvline(0, color=COLOURS["black"], lw=0.6)
+    axes[2].set(xlabel="ROC AUC gained", title="what the probe adds")
+    legend(figure, BESIDE.values(), "outside lower left", 3)
+    legend(figure, ADDED.values(), "outside lower right", 3)
+    return figure
+
+
+@in_style()
+def plot_psychometric(table: pd.DataFrame) -> Figure:
+    """Alarms of the probe and P(Undo) against the distance of the truth from the mark.
+
+    ``table`` is that of `bcprobe.probes.psychometric.psychometric`: a panel for each task. A tick
+    on the axis marks a curve's threshold, with its interval.
+    """
+    tasks = {task: name for task, name in TASKS.items() if task in set(table["task"])}
+    figure = new_figure(1.55 * -(-len(tasks) // ACROSS) + 0.5, TEXT)
+    axes = panels(figure, len(tasks), ACROSS, sharex=True, sharey=True)
+    for axis, (task, name) in zip(axes, tasks.items(), strict=True):
+        axis.set(ylim=(-0.08, 1.03), xlabel="truth moved by, px", ylabel="share")
+        axis.set_title(name, loc="left")
+        own = table[table["task"] == task]
+        lines(axis, own[own["what"].isin(["rate", "mistake"])], "shift", "detector", DETECTORS)
+        _thresholds(axis, own[own["what"] == "threshold"])
+    legend(figure, DETECTORS.values(), ncols=3)
+    return figure
+
+
+def _thresholds(axis: Axes, table: pd.DataFrame) -> None:
+    for row in table[table["detector"].isin(DETECTORS)].itertuples():
+        colour = DETECTORS[row.detector].hex
+        axis.plot([row.lower, row.upper], [-0.05, -0.05], color=colour, lw=0.9)
+        axis.plot(row.estimate, -0.05, "|", color=colour, ms=5, mew=1.2)
 
 
 #: Kinds of rows that no panel shows.

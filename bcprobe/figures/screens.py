@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bcprobe.episodes.record import generate, replay
-from bcprobe.figures.style import TASKS, TEXT, new_figure
+from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import PHASE_COLOURS
 
 _PER_ROW = 5
 
 
+@in_style()
 def plot_screens(table: pd.DataFrame) -> Figure:
     """A screen of every task, in the order of the paper.
 
@@ -38,6 +39,7 @@ def plot_screens(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
 def plot_strips(table: pd.DataFrame) -> Figure:
     """A row of screens per task; the cross is the click about to be made, framed by phase.
 

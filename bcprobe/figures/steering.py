@@ -31,6 +31,7 @@ EDITS = {
 COEFFICIENT = {"right": 2.0, "wrong": -2.0}
 
 
+@in_style()
 def plot(table: pd.DataFrame) -> Figure:
     """Dose response at the site with the largest effect (left), other edits by layer (right).
 
@@ -43,15 +44,14 @@ def plot(table: pd.DataFrame) -> Figure:
     several = undo["task"].nunique() > 1
     together = undo[undo["task"] == ALL] if several else undo
     site = strongest(together)
-    with in_style():
-        figure = new_figure(height=6.6 if several else 4.0)
-        if not several:
-            _together(figure, together, site)
-            return figure
-        parts: Any = figure.subfigures(2, 1, height_ratios=(4.0, 2.6))
-        above, below = parts
-        _together(above, together, site)
-        _by_task(below, undo[(undo["site"] == site) & (undo["task"] != ALL)])
+    figure = new_figure(height=6.6 if several else 4.0)
+    if not several:
+        _together(figure, together, site)
+        return figure
+    parts: Any = figure.subfigures(2, 1, height_ratios=(4.0, 2.6))
+    above, below = parts
+    _together(above, together, site)
+    _by_task(below, undo[(undo["site"] == site) & (undo["task"] != ALL)])
     return figure
 
 

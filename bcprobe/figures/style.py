@@ -59,7 +59,10 @@ SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """Draw in this style inside the block; settings outside stay as they are."""
+    """Draw in this style inside the block, or the function that this decorates.
+
+    Settings outside stay as they are.
+    """
     with mpl.rc_context(SETTINGS):
         yield
 

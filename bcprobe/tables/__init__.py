@@ -16,6 +16,7 @@ from bcprobe.tables import causes, evaluation, lens, probing, screens, studies
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
+    "baselines": probing.mistake_probe,
     "circuit": causes.circuit,
     "closed_loop": evaluation.closed_loop,
     "cosines": probing.cosines,
@@ -35,6 +36,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "overview": screens.gallery,
     "patching": causes.patching,
     "probe_emergence": probing.probe_emergence,
+    "recoveries": partial(studies.study_table, "recoveries"),
     "scaling": partial(studies.study_table, "scaling"),
     "steering": probing.steering,
     "transfer": partial(studies.study_table, "transfer"),

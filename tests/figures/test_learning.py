@@ -97,3 +97,23 @@ def test_dagger_draws_the_tasks_it_worked_on() -> None:
         grey, blue = (marks(axis, behaviour.METHOD_LOOKS[name]) for name in ("none", "beta-0"))
         assert grey == pytest.approx(np.array([(0, 0)]))
         assert blue == pytest.approx(np.array([(0.1, 1), (0.2, 2), (0.3, 3)]))
+
+
+def test_recoveries_compare_the_methods_in_work_and_in_the_probe() -> None:
+    rows: list[dict[str, object]] = []
+    for number, method in enumerate((*learning.METHODS, "recoveries_minus_plain")):
+        value = 0.1 * (1 + number)
+        for metric, temperature in product(learning.WORK, learning.TEMPERATURES):
+            named = {"metric": metric, "temperature": temperature}
+            rows.append({**named, "task": "all", "method": method, "estimate": value})
+            rows.append({**named, "task": "neuron_tracking", "method": method, "estimate": 0.9})
+        for kind, (depth, site) in product(learning.TESTED, enumerate(SITES)):
+            named = {"metric": "auc", "kind": kind, "site": site, "task": "all"}
+            rows.append({**named, "method": method, "estimate": value + 0.2 * depth})
+    *work, probe = learning.plot_recoveries(with_interval(rows)).axes
+    assert len(work) == len(learning.WORK)
+    for axis in work:
+        assert marks(axis, learning.TEMPERATURES[0.5])[:, 0] == pytest.approx([0.1, 0.2, 0.3])
+    assert marks(probe, learning.TESTED["own"])[:, 0] == pytest.approx([0.5, 0.6, 0.7])
+    names = [label.get_text() for label in work[0].get_yticklabels()]
+    assert names == list(learning.METHODS.values())

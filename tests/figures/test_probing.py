@@ -82,3 +82,43 @@ def test_probes_stand_above_skills_over_training() -> None:
     assert [axis.get_title() for axis in axes] == ["dots", "", "nine", ""]
     for axis, look in zip(axes, [LABELS["mistake"], SKILLS["undo"]] * 2, strict=True):
         assert curve(axis, look).tolist() == [[1024, 0.1], [2048, 0.6]]
+
+
+def test_baselines_stand_beside_the_probe_and_what_it_adds() -> None:
+    rows = []
+    for task in (*TASKS, "mean"):
+        for negatives, base in (("matched", 0.9), ("history_matched", 0.7)):
+            for kind, less in (("probe", 0.0), ("click_history", 0.1), ("p_undo", 0.05)):
+                site = SITES[1] if kind == "probe" else ""
+                names = {"kind": kind, "negatives": negatives, "token": "cls" if site else ""}
+                rows.append(row("within", site, task, task, base - less, **names))
+        for number, kind in enumerate(probing.ADDED):
+            gain = row("added", SITES[1], task, task, 0.03 * number, kind=kind, token="cls")
+            rows.append({**gain, "chance": 0.0})
+    rows.append(row("pooled", SITES[1], "all", "all", 0.4, kind="selectivity", token="cls"))
+    matched, alike, added = probing.plot_baselines(pd.DataFrame(rows)).axes
+    names = [label.get_text() for label in matched.get_yticklabels()]
+    assert names == ["colored dots", "neuron", "roads", "mean over tasks"]
+    probe, history = (probing.BESIDE[name] for name in ("probe", "click_history"))
+    assert marks(matched, probe)[:, 0] == pytest.approx([0.9] * 4)
+    assert marks(alike, history)[:, 0] == pytest.approx([0.6] * 4)
+    assert marks(added, probing.ADDED["added_to_both"])[:, 0] == pytest.approx([0.06] * 4)
+
+
+def test_psychometric_curves_have_their_thresholds_on_the_axis() -> None:
+    rows = [
+        {"task": task, "detector": detector, "what": "mistake" if detector == "mistake" else "rate",
+         "shift": shift, "estimate": shift / 30, "lower": shift / 40, "upper": shift / 20}
+        for task in TASKS[:2]
+        for detector in probing.DETECTORS
+        for shift in (0.0, 6.0, 12.0)
+    ]  # fmt: skip
+    ends = {"what": "threshold", "estimate": 7.0, "lower": 5.0, "upper": 9.0, "shift": None}
+    rows.append({"task": TASKS[0], "detector": "probe", **ends})
+    dots, neuron = probing.plot_psychometric(pd.DataFrame(rows)).axes
+    assert [axis.get_title(loc="left") for axis in (dots, neuron)] == ["colored dots", "neuron"]
+    curves = [line for line in dots.lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_xdata()) for line in curves] == [[0, 6, 12]] * 3
+    ticks = [list(line.get_xdata()) for line in dots.lines if len(line.get_xdata()) < 3]
+    assert ticks == [[5, 9], [7]]
+    assert len(neuron.lines) == 3
