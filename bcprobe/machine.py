@@ -26,6 +26,17 @@ def cores() -> int:
     return len(known(0)) if known else os.cpu_count() or 1
 
 
+def free_memory() -> int:
+    """Bytes of memory that are free here; very many where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 1 << 62
+
+
 def pick_device(name: str = "auto") -> str:
     """Name of the device to compute on: itself, or for ``auto`` a GPU if there is one.
 

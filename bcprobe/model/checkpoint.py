@@ -19,8 +19,9 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
+from bcprobe.machine import free_memory
 from bcprobe.model.config import SCHEMA_VERSION, config_from_dict
-from bcprobe.model.registry import CONFIG, find_checkpoint, read_card
+from bcprobe.model.registry import CONFIG, check_weights, find_checkpoint, read_card
 from bcprobe.model.transformer import ClickTransformer
 
 SHARD_BYTES = 15_000_000
@@ -88,26 +89,30 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Cli
     """
     folder = find_checkpoint(name)
     card = read_card(folder)
-    model = ClickTransformer(config_from_dict(card["model"]))
+    config = config_from_dict(card["model"])
     weights: dict[str, Tensor] = {}
     for file, digest in card["weights"].items():
         weights |= _read_weights(folder / file, digest)
-    _fill(model, weights, folder)
-    model.metadata, model.folder = card.get("metadata", {}), folder
+    if config.encoder == "patch":  # before anything is allocated; DINOv2 is not made on meta
+        with torch.device("meta"):
+            _check(ClickTransformer(config), weights, folder)
+    model = ClickTransformer(config)
+    _check(model, weights, folder)
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    model.metadata, model.folder = card["metadata"], folder
     return model.eval().requires_grad_(False).to(device)
 
 
 def _read_weights(path: Path, digest: str) -> dict[str, Tensor]:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != digest:
-            raise InputError(f"'{path}' is damaged: its hash is not the one in {CONFIG}")
+        check_weights(path, digest)
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read weights '{path}': {error}") from error
 
 
-def _fill(model: ClickTransformer, weights: dict[str, Tensor], folder: Path) -> None:
+def _check(model: ClickTransformer, weights: dict[str, Tensor], folder: Path) -> None:
+    """Raise `InputError` unless the weights are the model's, finite, and fit into memory."""
     wanted = model.state_dict()
     for name, tensor in wanted.items():
         if name not in weights:
@@ -120,4 +125,14 @@ def _fill(model: ClickTransformer, weights: dict[str, Tensor], folder: Path) -> 
     extra = sorted(set(weights) - set(wanted))
     if extra:
         raise InputError(f"checkpoint '{folder}' has a tensor too many: '{extra[0]}'")
-    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            raise InputError(f"checkpoint '{folder}': '{name}' holds {tensor.dtype}, no numbers")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"checkpoint '{folder}': '{name}' holds nan or infinite weights")
+    needed = 4 * sum(tensor.numel() for tensor in wanted.values())
+    if needed > free_memory():
+        raise InputError(
+            f"checkpoint '{folder}' needs {needed / 1e9:.1f} GB and there are "
+            f"{free_memory() / 1e9:.1f} GB free"
+        )

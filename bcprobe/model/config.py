@@ -13,6 +13,24 @@ HEADS = ("pointer", "fine_pointer", "independent")
 ENCODERS = ("patch", "dinov2")
 
 
+#: Largest sizes that a config may name.
+LARGEST = {
+    "d_model": 1 << 14,
+    "n_layers": 256,
+    "n_heads": 256,
+    "mlp_ratio": 64,
+    "n_registers": 1 << 12,
+    "context": 1 << 12,
+}
+
+
+def _check_size(name: str, size: object, least: int, most: int) -> None:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise InputError(f"model config: {name} is {size!r}, no whole number")
+    if not least <= size <= most:
+        raise InputError(f"model config: {name} is {size}; it must be {least} to {most}")
+
+
 @dataclass(frozen=True)
 class ClickTransformerConfig:
     """Shape of the network.
@@ -48,8 +66,7 @@ class ClickTransformerConfig:
                 f"model config has schema {self.schema_version}, newer than {SCHEMA_VERSION}; "
                 "update bcprobe"
             )
-        if min(self.d_model, self.n_layers, self.n_heads, self.context) < 1:
-            raise InputError("model config: sizes must be 1 or more")
+        self._check_sizes()
         if self.d_model % (2 * self.n_heads):
             raise InputError(
                 f"model config: d_model {self.d_model} is no even multiple of {self.n_heads} heads"
@@ -64,6 +81,12 @@ class ClickTransformerConfig:
             raise InputError("model config: head fine_pointer needs the patch encoder; use pointer")
         if self.head == "fine_pointer" and len(self.stem) < 3:
             raise InputError("model config: head fine_pointer needs a stem of three stages or more")
+
+    def _check_sizes(self) -> None:
+        for name, most in LARGEST.items():
+            _check_size(name, getattr(self, name), 0 if name == "n_registers" else 1, most)
+        for size in (size for stage in self.stem for size in stage):
+            _check_size("stem", size, 1, LARGEST["d_model"])
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -134,6 +157,10 @@ class ClickTransformerConfig:
 def config_from_dict(values: dict[str, Any]) -> ClickTransformerConfig:
     """Config from its plain form. Raises `InputError` for fields it does not know."""
     version = values.get("schema_version", SCHEMA_VERSION)
+    _check_size("schema_version", version, 1, 1 << 30)
+    for name in ("head", "encoder", "encoder_weights"):
+        if not isinstance(values.get(name, ""), str):
+            raise InputError(f"model config: {name} is {values[name]!r}, no text")
     known = {field.name for field in fields(ClickTransformerConfig)}
     unknown = sorted(set(values) - known)
     if unknown and version <= SCHEMA_VERSION:
@@ -141,7 +168,9 @@ def config_from_dict(values: dict[str, Any]) -> ClickTransformerConfig:
     kept = {name: value for name, value in values.items() if name in known}
     try:
         if "stem" in kept:
-            kept["stem"] = tuple(tuple(int(n) for n in stage) for stage in kept["stem"])
+            kept["stem"] = tuple(tuple(stage) for stage in kept["stem"])
+            if len(kept["stem"]) > 16 or any(len(stage) != 3 for stage in kept["stem"]):
+                raise InputError("model config: stem is a list of [width, height, channels]")
         return ClickTransformerConfig(**kept)
     except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise InputError(f"model config: {error}") from error

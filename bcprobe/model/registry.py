@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ NINE_TASK_CHECKPOINT = "nine-nano-longer"
 #: What is followed over its saved steps and learns on in studies: all tasks, from nothing.
 NINE_TASK_SERIES = "nine-nano"
 CONFIG = "config.json"
+#: Names of weights files: in the checkpoint's folder, never elsewhere.
+_WEIGHTS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
 STEPS = "steps"
 
 
@@ -126,19 +130,27 @@ def read_card(folder: Path | str) -> dict[str, Any]:
         card = json.loads(path.read_text())
         version = int(card["schema_version"])
         dict(card["model"]), dict(card["weights"])
+        for name, digest in card["weights"].items():
+            if not _WEIGHTS.fullmatch(name) or not isinstance(digest, str):
+                raise ValueError(f"'{name}' is no name of a weights file")
+    except RecursionError:
+        raise InputError(f"'{path}' is no checkpoint config: nested too deep") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' is no checkpoint config: {error!r}") from error
     if version > SCHEMA_VERSION:
         raise InputError(
             f"'{path}' has schema {version}, newer than {SCHEMA_VERSION}; update bcprobe"
         )
-    return dict(card)
+    metadata = card.get("metadata")
+    return {**card, "metadata": metadata if isinstance(metadata, dict) else {}}
 
 
 def trained_tasks(folder: Path | str) -> tuple[str, ...]:
     """Tasks that a checkpoint was trained on, from its config; empty if it does not say."""
-    experiment = read_card(folder).get("metadata", {}).get("experiment", {})
-    return tuple(experiment.get("data", {}).get("tasks", ()))
+    found: Any = read_card(folder)["metadata"]
+    for name in ("experiment", "data", "tasks"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return tuple(task for task in found if isinstance(task, str)) if isinstance(found, list) else ()
 
 
 def tasks_for(tasks: str | Iterable[str] | None, checkpoint: Any = None) -> tuple[str, ...]:
@@ -158,9 +170,32 @@ def tasks_for(tasks: str | Iterable[str] | None, checkpoint: Any = None) -> tupl
     return (() if folder is None else trained_tasks(folder)) or task_list(ALL)
 
 
+def check_weights(path: Path, digest: str) -> None:
+    """Raise `InputError` unless a weights file has the hash that its config gives."""
+    try:
+        stat = path.stat()
+        found = _file_hash(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    except OSError as error:
+        raise InputError(f"cannot read weights '{path}': {error.strerror or error}") from error
+    if found != digest:
+        raise InputError(f"'{path}' is damaged: its hash is not the one in {CONFIG}")
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: str, size: int, modified: int, number: int) -> str:
+    """SHA-256 of a file; read again when its size, time or inode changes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def checkpoint_hash(folder: Path | str) -> str:
-    """SHA-256 that names a checkpoint: its shape and the hashes of its weights."""
+    """SHA-256 that names a checkpoint: its shape and the hashes of its weights.
+
+    Raises `InputError` if its weights are not those that its config names.
+    """
     card = read_card(folder)
+    for name, digest in card["weights"].items():
+        check_weights(Path(folder) / name, digest)
     content = json.dumps([card["model"], card["weights"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 

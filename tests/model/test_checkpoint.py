@@ -22,6 +22,8 @@ from bcprobe.model.registry import (
     list_checkpoints,
     list_steps,
     read_card,
+    total_frames,
+    trained_tasks,
 )
 from bcprobe.model.transformer import ClickTransformer
 
@@ -289,6 +291,7 @@ def test_every_saved_step_of_the_shipped_series_is_there(monkeypatch: pytest.Mon
     experiment = get_experiment("nine-small")
     known = read_card(find_checkpoint("nine-small"))["metadata"]["experiment"]
     now = json.loads(json.dumps(asdict(experiment)))
+    now = {name: now[name] for name in known}
     now["data"] = {name: now["data"][name] for name in known["data"]}  # settings came after it
     assert now == known
 
@@ -309,3 +312,57 @@ def test_the_last_step_of_a_series_is_the_checkpoint_itself(
     assert find_checkpoint(f"{tmp_path / 'series'}@64").name == "64"
     with pytest.raises(InputError, match="no saved step '32'; saved steps: 64, 128"):
         find_checkpoint(f"{tmp_path / 'series'}@32")
+
+
+def edit_card(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    card = json.loads((folder / "config.json").read_text())
+    change(card)
+    (folder / "config.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../../x.safetensors", "..\\x.safetensors", "a/b.safetensors", "", "x"]
+)
+def test_no_name_leads_out_of_a_checkpoints_folder(saved: Path, name: str) -> None:
+    edit_card(saved, lambda card: card.update(weights={name: "0" * 64}))
+    with pytest.raises(InputError, match="no name of a weights file") as error:
+        load_checkpoint(saved)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(saved: Path, value: float) -> None:
+    model = load_checkpoint(saved)
+    model.blocks[0].ln1.w[3] = value
+    folder = save_checkpoint(model, saved.parent / "bad")
+    with pytest.raises(InputError, match=r"'blocks\.0\.ln1\.w' holds nan or infinite"):
+        load_checkpoint(folder)
+
+
+def test_a_model_that_does_not_fit_is_told_before_it_is_made(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bcprobe.model.checkpoint.free_memory", lambda: 1000)
+    with pytest.raises(InputError, match=r"needs .* GB and there are 0\.0 GB free"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("metadata", [None, [], "text", {"experiment": None}, {"frames": "many"}])
+def test_metadata_that_says_nothing_is_no_hindrance(saved: Path, metadata: object) -> None:
+    edit_card(saved, lambda card: card.update(metadata=metadata))
+    assert load_checkpoint(saved)._repr_html_()
+    assert trained_tasks(saved) == ()
+    assert total_frames(saved) is None
+
+
+def test_a_hash_of_a_checkpoint_is_that_of_its_files(saved: Path) -> None:
+    before = checkpoint_hash(saved)
+    weights = next(saved.glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="is damaged"):
+        checkpoint_hash(saved)
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    assert checkpoint_hash(saved) == before
