@@ -6,7 +6,7 @@ import html
 import re
 from typing import Any
 
-from bcprobe.model.registry import STEPS
+from bcprobe.model.registry import STEPS, tasks_in
 
 
 def name_of(model: Any) -> str:
@@ -22,16 +22,15 @@ def facts(model: Any) -> dict[str, str]:
     """What is known of a model, in words, by name."""
     config = model.config
     known: dict[str, Any] = getattr(model, "metadata", {})
-    experiment = known.get("experiment", {})
-    tasks = experiment.get("data", {}).get("tasks", ())
+    experiment, frames = known.get("experiment"), known.get("frames")
     size = sum(parameter.numel() for parameter in model.parameters())
     columns, rows = config.grid
     shape = f"{config.n_layers} layers, {config.n_heads} heads, width {config.d_model}"
     tokens = f"{config.tokens_per_frame} a frame: {columns} x {rows} patches, previous click"
     others = {
-        "experiment": str(experiment.get("name", "")),
-        "tasks": ", ".join(map(str, tasks)),
-        "frames seen": f"{known['frames']:,}" if "frames" in known else "",
+        "experiment": str(experiment.get("name", "")) if isinstance(experiment, dict) else "",
+        "tasks": ", ".join(tasks_in(known)),
+        "frames seen": f"{frames:,}" if isinstance(frames, int) else "",
         "parameters": f"{size:,}",
         "network": f"{shape}, {config.head} head, {config.encoder} encoder",
         "tokens": f"{tokens}, {config.n_registers} registers, [cls]",

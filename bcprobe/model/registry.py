@@ -147,10 +147,15 @@ def read_card(folder: Path | str) -> dict[str, Any]:
 
 def trained_tasks(folder: Path | str) -> tuple[str, ...]:
     """Tasks that a checkpoint was trained on, from its config; empty if it does not say."""
-    found: Any = read_card(folder)["metadata"]
+    return tasks_in(read_card(folder)["metadata"])
+
+
+def tasks_in(metadata: dict[str, Any]) -> tuple[str, ...]:
+    """Tasks that the metadata of a checkpoint names; none if it says nothing of the kind."""
+    found: Any = metadata
     for name in ("experiment", "data", "tasks"):
         found = found.get(name) if isinstance(found, dict) else None
-    return tuple(task for task in found if isinstance(task, str)) if isinstance(found, list) else ()
+    return tuple(one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
 
 
 def tasks_for(tasks: str | Iterable[str] | None, checkpoint: Any = None) -> tuple[str, ...]:

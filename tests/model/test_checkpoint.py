@@ -314,12 +314,6 @@ def test_the_last_step_of_a_series_is_the_checkpoint_itself(
         find_checkpoint(f"{tmp_path / 'series'}@32")
 
 
-def edit_card(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    card = json.loads((folder / "config.json").read_text())
-    change(card)
-    (folder / "config.json").write_text(json.dumps(card))
-
-
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../../x.safetensors", "..\\x.safetensors", "a/b.safetensors", "", "x"]
 )
