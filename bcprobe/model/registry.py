@@ -243,8 +243,9 @@ def parameters(folder: Path | str) -> int:
 
 def total_frames(folder: Path | str) -> int | None:
     """Frames that a checkpoint has learned from, with those of what it started from, if known."""
-    metadata = read_card(folder).get("metadata", {})
-    frames, start = metadata.get("frames"), metadata.get("experiment", {}).get("start_from")
+    metadata = read_card(folder)["metadata"]
+    frames, experiment = metadata.get("frames"), metadata.get("experiment")
+    start = experiment.get("start_from") if isinstance(experiment, dict) else None
     if not isinstance(frames, int):
         return None
     if "frames_before" in metadata:
