@@ -63,7 +63,11 @@ def gain(probe: Predictions, bases: Sequence[Predictions]) -> ProbeScore:
     without, full = score(stacked(bases)), score(stacked([*bases, probe]))
     values: Floats = full.resampled - without.resampled
     estimate = full.score.estimate - without.score.estimate
-    return ProbeScore(interval(estimate, values, full.score.n), values)
+    number = interval(estimate, values, full.score.n)
+    if full.score.estimate == without.score.estimate == 1.0:  # neither can be told from the other
+        room = 1.0 - min(full.score.lower, without.score.lower)
+        number = Score(estimate, -room, room, full.score.n)
+    return ProbeScore(number, values)
 
 
 #: Baselines by name, and the combinations of them that a probe is set against.
