@@ -68,8 +68,6 @@ def probe(
     check_name("latent", latent, LATENTS)
     tasks = list(tasks_for(task, checkpoint))
     several = len(tasks) > 1
-    if own and not several:
-        raise InputError("--own tests a probe of several tasks; name another --task, or all")
     usual = 40 if several else 200
     count = at_least_one("--episodes", usual if episodes is None else episodes)
     options: dict[str, Any] = {

@@ -30,6 +30,7 @@ from bcprobe.probes.many_tasks import (
     rows_of_tasks,
     scheme_rows,
 )
+from bcprobe.probes.monitor import foretell_rows, monitor_rows
 from bcprobe.probes.one_task import Analysis, analyse, chance_of, counts_of
 from bcprobe.probes.refit import REFITS
 from bcprobe.probes.result import POOLED, WITHIN, Draw, ProbeResult, score_row, table_of
@@ -58,8 +59,9 @@ def probe(
     """Probes of ``data`` for a label, by the protocol: layers, schemes, controls, direction.
 
     ``data`` holds one task or several (column ``task`` of its labels). ``sites`` default to all
-    that it has. ``own`` are activations on episodes that the model worked itself, on which the
-    probe of all tasks is tested too. ``seed`` draws shuffled labels and control tasks. ``rigor``
+    that it has. ``own`` are activations on episodes that the model worked itself: the probe of all
+    tasks is tested on them, its coming mistakes are foretold, and a monitor is calibrated
+    (`bcprobe.probes.monitor`). ``seed`` draws shuffled labels and control tasks. ``rigor``
     is one of `RIGORS`: ``full`` refits more often and takes minutes. Raises `InputError` for
     unknown names, activations that are not finite, or episodes with one class only.
     """
@@ -71,12 +73,18 @@ def probe(
     parts = data.parts()
     with one_thread():
         if len(parts) == 1:
-            return _of_one(data, label, sites, next(iter(parts)), seed, rigor)
+            return _of_one(data, label, sites, next(iter(parts)), own, seed, rigor)
         return _of_several(data, parts, label, sites, own, seed, rigor)
 
 
 def _of_one(
-    data: Activations, label: str, sites: tuple[str, ...], task: str, seed: int, rigor: str
+    data: Activations,
+    label: str,
+    sites: tuple[str, ...],
+    task: str,
+    own: Activations | None,
+    seed: int,
+    rigor: str,
 ) -> ProbeResult:
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
@@ -88,6 +96,8 @@ def _of_one(
         rows += baseline_rows(tasks, at_tokens(data, [found.best.site]))
     if rigor == "full" and get_latent(label).kind == "binary":
         rows += full_rows(data, label, found.best.site, seed)
+    if own is not None:
+        rows += _of_own({task: data}, own, label, found.best.site)
     return _result(data, label, (task,), found, rows, layers, {})
 
 
@@ -123,6 +133,7 @@ def _of_several(
         rows += roc_rows(tasks, best)
     if own is not None:
         rows += own_rows(parts, own.parts(), label, best)
+        rows += _of_own(parts, own, label, best)
     return _result(data, label, tuple(parts), found, rows, layers, skipped)
 
 
@@ -147,6 +158,15 @@ def full_rows(data: Activations, label: str, best: str, seed: int) -> Iterator[d
         scheme = WITHIN if len(tasks) == 1 else POOLED
         names = {"negatives": question.negatives, "metric": "auc", "chance": 0.5, "site": ""}
         yield score_row(found, scheme=scheme, kind="pixels_cnn", **names, **where)
+
+
+def _of_own(
+    parts: Mapping[str, Activations], own: Activations, label: str, best: str
+) -> Iterator[dict[str, Any]]:
+    """What is known of the model's own mistakes before and while they stand."""
+    if label == "mistake":
+        yield from foretell_rows(own.parts(), best)
+        yield from monitor_rows(parts, own.parts(), best)
 
 
 def at_tokens(data: Activations, sites: Sequence[str]) -> tuple[str, ...]:
