@@ -55,6 +55,8 @@ PLACES = (
     ("answer",),
 )
 HEADS = 2
+#: Most tasks whose route is drawn.
+ROUTES = 3
 #: Edges that carry less of the difference are drawn thin and without a number.
 FAINT = 0.05
 
@@ -145,14 +147,18 @@ def _kinds(
 
 @in_style()
 def plot_circuit(table: pd.DataFrame) -> Figure:
-    """The route from the mark to Undo with what goes along each edge, a panel for each task.
+    """The route from the mark to Undo with what goes along each edge, in up to three tasks.
+
+    Of more, those in which the placed patch passes most on; the table holds all.
 
     ``table`` is that of `bcprobe.interventions.paths.trace`; the answer is that of the frame of
     the placement. Widths and numbers are shares of the twins' difference, with 95 % intervals; an
     edge of less than 0.05 is thin, and heads that have no other are left out.
     """
     own = table[(table["start"] == START) & (table["later"] == 0)]
-    tasks = [task for task in TASKS if task in set(own["task"])]
+    passed = own[own["sender"] == "placed patch"].groupby("task")["estimate"].max()
+    strongest = set(passed.nlargest(ROUTES).index)
+    tasks = [task for task in TASKS if task in strongest]
     figure = new_figure(2.2 * len(tasks) + 0.2, TEXT)
     axes = figure.subplots(len(tasks), 1, squeeze=False)[:, 0]
     for axis, task in zip(axes, tasks, strict=True):
@@ -171,7 +177,10 @@ def _graph(axis: Axes, edges: pd.DataFrame) -> None:
     for column, starts in enumerate(PLACES):
         inside = [name for name in shown if name.startswith(starts)]
         for number, name in enumerate(inside):
-            places[name] = (float(column), (number + 0.5) / len(inside))
+            y = (number + 0.5) / len(inside)
+            if column == HEADS:  # above what goes past them
+                y = 0.02 + 0.16 * number
+            places[name] = (float(column), y)
     edges = edges[edges["sender"].isin(shown) & edges["receiver"].isin(shown)]
     for row in edges.sort_values("estimate", key=abs).itertuples():
         _edge(axis, row, places[row.sender], places[row.receiver])
@@ -191,7 +200,7 @@ def _edge(axis: Axes, row: Any, start: tuple[float, float], end: tuple[float, fl
     x, y = np.array([start, end]).T
     axis.plot(x, y, color=colour, lw=width, alpha=0.55 if strong else 0.6, zorder=1)
     if strong:
-        at = 0.75 if end[0] - start[0] > 1 else 0.3 if start[0] == HEADS else 0.45
+        at = 0.38 if end[0] - start[0] > 1 else 0.5
         text = f"{row.estimate:.2f} [{row.lower:.2f}, {row.upper:.2f}]".replace("-", "−")
         axis.text(
             x[0] + at * (x[1] - x[0]), y[0] + at * (y[1] - y[0]), text, fontsize=5,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bcprobe.figures import causes
+from bcprobe.figures.style import TASKS as TASK_NAMES
 from tests.figures.drawn import marks
 
 TASKS = ("neuron_tracking", "colored_dot_tracking")
@@ -67,6 +68,17 @@ def _verticals(collection: object) -> list[float]:
         return []
     ends = [np.asarray(segment) for segment in collection.get_segments()]
     return [round(float(a[0, 0]), 6) for a in ends if a[0, 0] == a[-1, 0]]
+
+
+def test_of_many_tasks_the_strongest_routes_are_drawn() -> None:
+    tasks = list(TASK_NAMES)[:5]
+    rows = [
+        {"task": task, "start": "wrong", "later": 0, "sender": "placed patch", "receiver": "query",
+         "estimate": 0.1 + 0.1 * number, "lower": 0.0, "upper": 1.0}
+        for number, task in enumerate(tasks)
+    ]  # fmt: skip
+    axes = causes.plot_circuit(pd.DataFrame(rows)).axes
+    assert [axis.get_title(loc="left") for axis in axes] == [TASK_NAMES[t] for t in tasks[2:]]
 
 
 def test_the_circuit_numbers_strong_edges_and_leaves_out_idle_heads() -> None:
