@@ -10,11 +10,11 @@ class InputError(Exception):
     """Bad input, told in one line that names the thing and the mend (exit code 2)."""
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(SystemExit):
     """A signal other than Ctrl-C asked to stop; the exit code is 128 and its ``number``."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__(128 + number)
         self.number = number
 
 

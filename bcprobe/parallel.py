@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from bcprobe.machine import cores
@@ -156,6 +157,8 @@ def undisturbed() -> Iterator[None]:
     """
     blocked = {signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if _HAS_MASK else [])}
     program = sys.modules["__main__"]
+    with _environment({"PYTHONSAFEPATH": "1"}):
+        resource_tracker.ensure_running()  # started later it would lift the block
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked) if _HAS_MASK else None
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

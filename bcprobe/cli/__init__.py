@@ -6,7 +6,6 @@ Heavy imports (torch, pandas, matplotlib) stand inside the verbs that need them,
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 
@@ -17,7 +16,7 @@ from bcprobe.cli import patch as patching
 from bcprobe.cli import serve as serving
 from bcprobe.cli.examples import epilog
 from bcprobe.cli.study import experiments, study
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, Interrupted
 
 app = typer.Typer(
     name="bcprobe",
@@ -63,6 +62,10 @@ def main() -> None:
             traceback.print_exc()
         sys.stderr.write(f"bcprobe: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt as error:
+    except SystemExit as error:  # Typer makes Ctrl-C an exit with 130
+        if isinstance(error, Interrupted) or error.code == 130:
+            sys.stderr.write("bcprobe: interrupted\n")
+        raise
+    except KeyboardInterrupt:
         sys.stderr.write("bcprobe: interrupted\n")
-        raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
+        raise SystemExit(130) from None

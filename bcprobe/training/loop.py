@@ -66,8 +66,8 @@ def train(
 
     The folder gets the checkpoint, ``training.parquet`` and ``validation.parquet``, saved
     steps under ``steps/`` and the state for resuming under ``resume/``. A resumed run ends, on
-    the CPU, with the weights of one never stopped, bit for bit. Ctrl-C, SIGTERM and SIGUSR1 save
-    and raise ``KeyboardInterrupt`` (for the latter two `bcprobe.errors.Interrupted`).
+    the CPU, with the weights of one never stopped, bit for bit. Ctrl-C saves and
+    raises ``KeyboardInterrupt``, SIGTERM and SIGUSR1 save and raise `bcprobe.errors.Interrupted`.
 
     Raises `InputError` for a folder, a start or a time it cannot have, `DivergedError` when the
     loss is no longer finite (the last good state is kept), `StreamError` when a data worker dies.
@@ -220,7 +220,7 @@ class Interruption:
 
     number = 0
 
-    def error(self) -> KeyboardInterrupt:
+    def error(self) -> BaseException:
         """What to raise once all is saved."""
         return KeyboardInterrupt() if self.number == signal.SIGINT else Interrupted(self.number)
 
