@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,14 @@ from bcprobe.experiments import EXPERIMENTS, dots_nano, get_experiment, tiny
 from bcprobe.model.config import get_preset
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.training.config import Experiment, is_validated, saved_step
-from bcprobe.training.optim import decays, is_hidden, make_optimizers, schedule, set_rate
+from bcprobe.training.optim import (
+    StackedMuon,
+    decays,
+    is_hidden,
+    make_optimizers,
+    schedule,
+    set_rate,
+)
 
 
 def test_the_rate_rises_then_falls_to_a_tenth() -> None:
@@ -114,3 +122,45 @@ def test_bad_experiments_are_refused() -> None:
         replace(tiny(), action_weights=(("undoo", 3.0),))
     with pytest.raises(InputError, match="one batch"):
         replace(tiny(), frames=3)
+
+
+def matrices() -> list[torch.nn.Parameter]:
+    drawn = torch.Generator().manual_seed(0)
+    shapes = [(32, 32)] * 3 + [(64, 32)] * 2 + [(32, 64), (7, 5)]
+    return [torch.nn.Parameter(torch.randn(shape, generator=drawn)) for shape in shapes]
+
+
+def test_matrices_orthogonalised_together_move_as_one_by_one() -> None:
+    ours, theirs = matrices(), matrices()
+    options: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.05}
+    together, alone = StackedMuon(ours, **options), torch.optim.Muon(theirs, **options)
+    drawn = torch.Generator().manual_seed(1)
+    for step in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=drawn)
+            other.grad = one.grad.clone()
+        if step == 1:
+            ours[1].grad = theirs[1].grad = None
+        together.step()
+        alone.step()
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)
+    again = torch.optim.Muon(theirs, **options)
+    again.load_state_dict(together.state_dict())  # the state is the same
+
+
+def products(optimizer: torch.optim.Optimizer) -> int:
+    """Matrix products that a step launches."""
+    for group in optimizer.param_groups:
+        for matrix in group["params"]:
+            matrix.grad = torch.ones_like(matrix)
+    optimizer.step()  # makes the state
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        optimizer.step()
+    names = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+    return sum(event.count for event in profile.key_averages() if event.key in names)
+
+
+def test_matrices_of_one_shape_take_the_launches_of_one() -> None:
+    assert products(torch.optim.Muon(matrices())) == 7 * 15
+    assert products(StackedMuon(matrices())) == 4 * 15
