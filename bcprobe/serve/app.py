@@ -76,7 +76,7 @@ def make_app(desk: Desk) -> Starlette:
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
         asked = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return asked if isinstance(asked, dict) else None
 
