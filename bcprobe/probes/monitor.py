@@ -80,7 +80,7 @@ def monitor_rows(
     Detectors are the probe fitted on ``data`` (task -> annotators' episodes) and P(Undo). Every
     second of the worlds of ``own`` calibrates, the others are scored: ``false_alarms`` (share of
     episodes with one while nothing is wrong), ``noticed`` (share of mistakes with an alarm while
-    they stand), ``delay`` (clicks from the mistake to the alarm) and ``lead`` (clicks from the alarm to
+    they stand), ``delay`` (clicks from the mistake to the alarm) and ``lead`` (clicks from it to
     the Undo, or to the end where none comes).
     """
     for task, worked in own.items():
