@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from bcprobe.activations.gather import activations
 from bcprobe.interventions.steering import intervene
 from bcprobe.model.registry import (
     NINE_TASK_CHECKPOINT,
@@ -14,7 +15,8 @@ from bcprobe.model.registry import (
     trained_tasks,
 )
 from bcprobe.probes.over_training import probe_series
-from bcprobe.probes.protocol import run
+from bcprobe.probes.protocol import probe, run
+from bcprobe.probes.psychometric import psychometric
 from bcprobe.probes.result import ProbeResult
 from bcprobe.tables.evaluation import POINTER, TASK, series
 
@@ -63,6 +65,17 @@ def _across(latent: str) -> ProbeResult:
 
 def _tasks() -> tuple[str, ...]:
     return trained_tasks(find_checkpoint(NINE_TASK_CHECKPOINT))
+
+
+def psychometric_curves(name: str = NINE_TASK_CHECKPOINT, worlds: int = 10) -> pd.DataFrame:
+    """Probe and P(Undo) of a checkpoint over the distance of the truth from the mark."""
+    data = activations(name, episodes=ACROSS_EPISODES)
+    return psychometric(data, name, probe(data).best.site, worlds=worlds)
+
+
+def dots_psychometric() -> pd.DataFrame:
+    """`psychometric_curves` of dots-nano."""
+    return psychometric_curves(POINTER, 24)
 
 
 def probe_emergence() -> pd.DataFrame:
