@@ -224,7 +224,9 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
     within = own[own["scheme"] == "within"]
     figure = new_figure(0.3 * len(names) + 1.3, TEXT)
     axes = figure.subplots(1, 3, sharey=True)
-    titles = {leading(own): "matched negatives", "history_matched": "alike in click history"}
+    hard = (within["negatives"] == "errable").any()
+    first = ("errable", "where an annotator can err") if hard else (leading(own), "matched")
+    titles = dict([first, ("history_matched", "alike in click history")])
     for axis, (negatives, title) in zip(axes, titles.items(), strict=False):
         at = within[within["negatives"] == negatives]
         rows(axis, at, names, "kind", BESIDE, y="test_task")
