@@ -152,7 +152,7 @@ def text(found: dict[str, dict[str, float]], options: argparse.Namespace) -> str
     }
     lines = [
         f"# {options.checkpoint} on one core\n",
-        f"`python benchmarks/small.py --checkpoint {options.checkpoint}`, {options.rounds} rounds\n",
+        f"`python benchmarks/small.py --checkpoint {options.checkpoint}`\n",
         f"Processor time of one thread, {platform.machine()}, torch {torch.__version__}; the "
         f"processor {'multiplies' if cpu_multiplies_bf16() else 'does not multiply'} bfloat16 "
         "itself. The first row of each table is how it was computed before.",
