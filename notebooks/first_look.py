@@ -13,34 +13,28 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+import bcprobe as bp
 from bcprobe.activations.labels import label_table
-from bcprobe.activations.lens import look
-from bcprobe.episodes.record import generate
-from bcprobe.explore import explore
-from bcprobe.figures.decision import mark, overlay
-from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import trained_tasks
-from bcprobe.rng import split_seed
 
 # %% tags=["parameters"]
 CHECKPOINT = "dots-nano"
 
 # %%
-model = load_checkpoint(CHECKPOINT)
+model = bp.load(CHECKPOINT)
 model
 
 # %% [markdown]
-# Episodes come from the test split, so the model has never seen these worlds. This is the
-# first in which the annotator makes a mistake and takes it back.
+# Episodes come from the test split: the model has never seen these worlds. This is the first in
+# which the annotator makes a mistake and takes it back.
 
 # %%
-task = trained_tasks(model.folder)[0]
-episodes = (generate(task, split_seed("test", i)) for i in range(99))
-episode = next(e for e in episodes if any(step.undo_next for step in e.steps))
+episodes = bp.episodes("colored_dot_tracking", 12, progress=False)
+episode = next(one for one in episodes if any(step.undo_next for step in one.steps))
 episode
 
 # %% [markdown]
-# What is true at each click is known: the world is ours.
+# The world is ours, so what is true before each click is known. A wrong mark stands from the
+# click after it was placed until Undo.
 
 # %%
 labels = label_table([episode])
@@ -48,36 +42,38 @@ undo = int(np.argmax(labels.undo_next))
 labels[["step", "action", "phase", "position", "progress", "mistake"]][undo - 3 : undo + 3]
 
 # %% [markdown]
-# Where is the next click expected? Left, before an ordinary placement; right, before the Undo,
-# when a wrong mark stands on the screen. The cross is the annotator's click.
+# Where is the next click expected? First before an ordinary placement: left the answer, then what
+# the head would answer half-way through the network (the *click lens*), then where [cls] attends.
+# The cross is the annotator's click; below, the episode with its phases.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for axis, t in zip(axes, (int(np.argmax(labels.action == "place")), undo), strict=True):
-    decision = look(episode, t, model)
-    mark(axis, overlay(decision.screens[-1], decision.heat[-1]), decision.click)
-    axis.set_title(f"click {t}: the annotator clicks {episode.steps[t].widget}")
+explorer = bp.explore(episode, model)
+explorer.picture(step=int(np.argmax(labels.action == "place")))
+
+# %% [markdown]
+# And at the moment when a wrong mark stands: the answer has moved to the Undo button.
+
+# %%
+explorer.picture(step=undo)
 
 # %% [markdown]
 # `run_with_cache` holds every activation under TransformerLens's names. [cls] is one token a
-# frame; its residual stream already sorts the clicks by what the annotator is about.
+# frame; its residual stream already sorts the clicks by what the annotator is about to do.
 
 # %%
-_, cache = model.run_with_cache(*episode.as_tensors())
-layer = (model.config.n_layers + 1) // 2
-site = f"blocks.{layer - 1}.hook_resid_post"
-cls = cache[site][0, model.cls_positions(len(episode))].numpy()
-_, _, axes_of_variation = np.linalg.svd(cls - cls.mean(0), full_matrices=False)
-xy = (cls - cls.mean(0)) @ axes_of_variation[:2].T
+clicks, cache = model.run_with_cache(episode)
+cls = cache["resid_post", 1][0, model.cls_positions(len(episode))].numpy()
+_, _, components = np.linalg.svd(cls - cls.mean(0), full_matrices=False)
+xy = (cls - cls.mean(0)) @ components[:2].T
 figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
 for phase, rows in labels.groupby("phase"):
     axis.scatter(*xy[rows.index].T, label=phase, s=18)
-axis.set(title=f"[cls] after layer {layer}, two components", xlabel="PC 1", ylabel="PC 2")
+axis.set(title="[cls] after block 1, two components", xlabel="PC 1", ylabel="PC 2")
 axis.legend();  # fmt: skip
 
 # %% [markdown]
-# The rest is for your own hands: drag the slider through the episode, choose a layer and a
-# head. (Where widgets cannot live, the first moment stands here as a picture.)
+# Now by hand: drag the slider through the episode, choose a layer and a head. (Where widgets
+# cannot live, the first moment stands here as a picture.) Next: `mistake_direction.ipynb`.
 
 # %%
-explore(episode, model)
+explorer

@@ -6,8 +6,8 @@
 # ---
 # %% [markdown]
 # # Your own probe, your own task
-# Everything between the worlds and the figures can be had as plain arrays, and a task is
-# nothing but a class. First a probe of your own, then a world of your own to ask it in.
+# Activations are plain arrays with a table of what is true, and a task is nothing but a class.
+# First a probe of a label that nobody built in, then a world of your own to test it in.
 
 # %%
 from dataclasses import replace
@@ -18,17 +18,8 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bcprobe.activations.extract import collect
-from bcprobe.activations.labels import ask
-from bcprobe.annotators import ANNOTATORS
-from bcprobe.annotators.colored_dot_tracking import ColoredDotPolicy
-from bcprobe.bootstrap import mean_score, wilson
-from bcprobe.episodes.model_policy import ModelPolicy
-from bcprobe.episodes.record import generate, work
-from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.rng import split_seed
-from bcprobe.tasks import TASKS
-from bcprobe.tasks.colored_dot_tracking import SETTINGS, ColoredDotTracking
+import bcprobe as bp
+from bcprobe import annotators, bootstrap
 
 # %% tags=["parameters"]
 CHECKPOINT = "dots-nano"
@@ -37,69 +28,63 @@ WORLDS = 12
 MAX_STEPS = 200
 
 # %% [markdown]
-# Show the model episodes; get its residual stream at [cls] and a table of what is true.
+# Show the model episodes; get its residual stream, and a table with one row a click.
 
 # %%
-model = load_checkpoint(CHECKPOINT)
-worlds = [split_seed("test", 50_000 + i) for i in range(EPISODES)]
-seen = collect(model, [generate("colored_dot_tracking", world) for world in worlds])
-labels = seen.labels
-{site: values.shape for site, values in seen.values.items()}
+data = bp.activations(CHECKPOINT, "colored_dot_tracking", episodes=EPISODES, progress=False)
+data
 
 # %% [markdown]
-# A question nobody built in: how many clicks are left until the episode ends? Any column of
-# the table, or anything computed from it, can be the target. Split by episode, always. (R2 over
-# the folds.)
+# How many clicks are left until the episode ends? Any column of `data.labels`, or anything
+# computed from it, can be the label. Folds are of whole worlds, always. (R2 over the folds.)
 
 # %%
-left = labels.groupby("episode")["step"].transform("max") - labels["step"]
+left = data.labels.groupby("episode")["step"].transform("max") - data.labels["step"]
 probe = make_pipeline(StandardScaler(), Ridge(alpha=10.0))
-folds = GroupKFold(5)
-scores = {
-    site: cross_val_score(probe, values.astype(float), left, groups=labels["episode"], cv=folds)
-    for site, values in seen.values.items()
-}
-pixels = cross_val_score(probe, seen.pixels.astype(float), left, groups=labels["episode"], cv=folds)
-pd.DataFrame(scores | {"pixels": pixels}).agg(["mean", "min", "max"]).T.round(3)
+features = {site: data.at(site).astype(float) for site in data.sites}
+features["pixels"] = data.pixels.astype(float)
+folds = {"groups": data.labels["group"], "cv": GroupKFold(5)}
+scores = {site: cross_val_score(probe, X, left, **folds) for site, X in features.items()}
+pd.DataFrame(scores).agg(["mean", "min", "max"]).T.round(3)
 
 # %% [markdown]
-# Now a world of your own. Dots in worse light than any the model has seen: another name,
-# other settings, and the annotator that knows the rest. (`docs/adding_a_task.md` builds one from
+# Now a world of your own: dots in worse light than any the model has seen. Another name, other
+# settings, and the annotator that knows the rest. (`bcprobe new-task NAME` writes a task from
 # nothing.)
 
-
 # %%
-class FaintDots(ColoredDotTracking):
+dots = bp.tasks.TASKS["colored_dot_tracking"]
+
+
+class FaintDots(type(dots)):
     """Colored dots, faint and noisy."""
 
     name, title = "faint_dots", "Faint dot tracking"
-    settings = {"default": replace(SETTINGS["hard"], contrast=(0.35, 0.5), noise=14.0)}
+    settings = {"default": replace(dots.settings["hard"], contrast=(0.35, 0.5), noise=14.0)}
 
 
-TASKS["faint_dots"], ANNOTATORS["faint_dots"] = FaintDots(), ColoredDotPolicy()
-faint = [generate("faint_dots", world) for world in worlds]
-faint[0]
+bp.tasks.TASKS["faint_dots"] = FaintDots()
+annotators.ANNOTATORS["faint_dots"] = annotators.ANNOTATORS["colored_dot_tracking"]
+bp.episode("faint_dots")
 
 # %% [markdown]
-# Does the model still get through, in light it never learned in?
+# Does the model still get through, in light it never learned in? (95 % intervals over worlds.)
 
 # %%
 rows = []
 for task in ("colored_dot_tracking", "faint_dots"):
-    made = work(ModelPolicy(model), task, worlds[:WORLDS], origin="model", max_steps=MAX_STEPS)
-    solved = wilson(sum(one.outcome.success for one in made), WORLDS)
-    score = mean_score([one.outcome.score for one in made], range(WORLDS))
+    made = bp.rollout(CHECKPOINT, task, WORLDS, max_steps=MAX_STEPS, progress=False)
+    solved = bootstrap.wilson(sum(one.outcome.success for one in made), WORLDS)
+    score = bootstrap.mean_score([one.outcome.score for one in made], range(WORLDS))
     rows.append({"task": task, "solved": solved, "score": score})
 pd.DataFrame(rows).set_index("task").map(str)
 
 # %% [markdown]
-# And does your probe still hold? Fitted on the world it knows, asked in the new one; beside it
-# the built-in question, `mistake` with matched negatives, among the new episodes alone.
+# And does your probe still hold? Fitted in the world it knows, tested in the new one.
 
 # %%
-elsewhere = collect(model, faint)
-site = max(scores, key=lambda name: scores[name].mean())
-clicks = elsewhere.labels.groupby("episode")["step"].transform("max") - elsewhere.labels["step"]
-moved = probe.fit(seen.values[site].astype(float), left).score(elsewhere.values[site], clicks)
+faint = bp.activations(CHECKPOINT, "faint_dots", episodes=EPISODES, workers=1, progress=False)
+site = max(data.sites, key=lambda name: scores[name].mean())
+clicks = faint.labels.groupby("episode")["step"].transform("max") - faint.labels["step"]
+moved = probe.fit(features[site], left).score(faint.at(site).astype(float), clicks)
 print(f"clicks left, {site}: R2 {scores[site].mean():.3f} at home, {moved:.3f} in faint light")
-print("mistake, AUC:", ask(elsewhere.labels, "mistake").read(elsewhere.values[site]).score)

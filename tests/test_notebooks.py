@@ -107,15 +107,9 @@ def work(path: Path, parameters: dict[str, Any]) -> Worked:
     return Worked(shown, caught.stdout, len(pyplot.get_fignums()))
 
 
-def test_there_are_five() -> None:
-    names = [path.stem for path in SOURCES]
-    assert names == [
-        "first_look",
-        "for_transformer_lens_users",
-        "mistake_direction",
-        "steering",
-        "your_own",
-    ]
+def test_the_stories_are_there() -> None:
+    names = {path.stem for path in SOURCES}
+    assert {"first_look", "for_transformer_lens_users", "mistake_direction", "your_own"} <= names
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -123,7 +117,9 @@ def test_sources_tell_a_story_and_define_no_functions(path: Path) -> None:
     code = cells(path)
     assert sum(is_parameters(cell) for cell in code) == 1
     lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
-    assert len(lines) < 70
+    assert len(lines) < 60
+    ours = [line for line in lines if line.startswith(("import bcprobe", "from bcprobe"))]
+    assert len(ours) <= 2 or path.stem == "steering"
     for cell in code:
         tree = ast.walk(ast.parse(cell.source))
         assert not any(isinstance(node, ast.FunctionDef) for node in tree)
@@ -143,7 +139,7 @@ def test_the_executed_notebook_is_that_of_its_source(path: Path) -> None:
 
 def test_first_look(parameters: dict[str, Any]) -> None:
     found = work(FOLDER / "first_look.py", parameters)
-    assert found.figures == 2
+    assert found.figures >= 1
     assert {"text/html", "image/png"} <= found.kinds()
     pages = [data["text/html"] for data in found.shown if "text/html" in data]
     assert "<b>small</b>" in pages[0]
@@ -175,5 +171,5 @@ def test_steering(parameters: dict[str, Any]) -> None:
 
 def test_your_own(parameters: dict[str, Any]) -> None:
     found = work(FOLDER / "your_own.py", parameters)
-    assert any("Faint dots" in data.get("text/html", "") for data in found.shown)
-    assert "mistake, AUC:" in found.printed
+    assert any("Faint dot tracking" in data.get("text/html", "") for data in found.shown)
+    assert "in faint light" in found.printed
