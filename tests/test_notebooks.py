@@ -171,5 +171,5 @@ def test_steering(parameters: dict[str, Any]) -> None:
 
 def test_your_own(parameters: dict[str, Any]) -> None:
     found = work(FOLDER / "your_own.py", parameters)
-    assert any("Faint dot tracking" in data.get("text/html", "") for data in found.shown)
+    assert any("Faint dots" in data.get("text/html", "") for data in found.shown)
     assert "in faint light" in found.printed
