@@ -45,6 +45,7 @@ from bcprobe.probes.result import (
     MATRIX,
     MAX_T,
     MEAN,
+    NONE,
     POOLED,
     REFIT,
     TASKS,
@@ -302,8 +303,8 @@ def _interval_rows(
             yield _row(scheme, task, number, site=name, interval=kind, **common)
             if name == best and kind in (REFIT, f"{REFIT} {MAX_T}", TASKS):
                 least = POWER * float(np.nanstd(values, ddof=1))
-                where = {"kind": "detectable", "site": name, "interval": kind, "chance": 0.0}
-                number = Score(least, np.nan, np.nan, n)
+                where = {"kind": "detectable", "site": name, "interval": NONE, "chance": 0.0}
+                number = Score(least, least, least, n)
                 yield _row(scheme, task, number, **{**common, **where})
 
 
@@ -400,7 +401,8 @@ def matrix_rows(
         own = abs(float(_auc_of_columns(predictions.scores, predictions.truth[:, None])[0]) - 0.5)
         p = (1 + int((extreme >= own).sum())) / (1 + permutations)
         where = {"train_task": train, "test_task": test, "site": name, "kind": "p_value"}
-        number = Score(p, np.nan, np.nan, permutations)
+        where["interval"] = NONE
+        number = Score(p, p, p, permutations)
         yield score_row(number, scheme=MATRIX, **where, **{**common, "metric": "p", "chance": 0.05})
 
 

@@ -36,7 +36,9 @@ COLUMNS = (
 )  # fmt: skip
 #: What an interval covers: worlds drawn anew (`WORLDS`), and the fit too (`REFIT`), and the choice
 #: of the layer too (`MAX_T`); tasks drawn anew (`TASKS`); counts of worlds alone (`EXACT`).
+#: `NONE` stands beside numbers without an interval, whose bounds repeat them.
 WORLDS, REFIT, MAX_T, TASKS, EXACT = "worlds", "refit", "max_t", "tasks", "exact"
+NONE = "none"
 _NUMBERS = ("estimate", "lower", "upper")
 
 
