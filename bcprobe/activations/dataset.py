@@ -291,8 +291,10 @@ class Source:
     def as_dict(self) -> dict[str, Any]:
         """Everything the activations depend on, as plain data."""
         plain = asdict(self)
+        products = read_card(self.checkpoint).get("metadata", {}).get("products")
         return {
             **plain,
+            **({"products": products} if products else {}),
             "schema_version": SCHEMA_VERSION,
             "generator_version": GENERATOR_VERSION,
             "checkpoint": checkpoint_hash(self.checkpoint),

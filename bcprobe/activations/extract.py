@@ -32,6 +32,7 @@ from bcprobe.errors import InputError
 from bcprobe.gui.layouts import button_rect
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.heads import Clicks
+from bcprobe.model.precision import own_precision, products_in
 from bcprobe.model.registry import checkpoint_hash
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import get_task
@@ -110,7 +111,9 @@ def gather_worlds(
     models = _models(str(source.checkpoint), source.untrained, source.seed, device)
     options = {"layout": source.layout, "difficulty": source.difficulty}
     recordings = worked(world_seeds, source.task, **options)
-    made, episodes = gather(models, source.sites, source.tokens, recordings)
+    precision = own_precision("auto", models[0].metadata, models[0].device)
+    with products_in(precision, models[0].device):
+        made, episodes = gather(models, source.sites, source.tokens, recordings)
     made.hashes["checkpoint"] = checkpoint_hash(source.checkpoint)
     return made, episodes
 

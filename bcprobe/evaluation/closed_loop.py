@@ -49,7 +49,7 @@ def loop_rows(episodes: Sequence[Episode], **names: Any) -> Iterator[dict[str, A
     ``success`` and ``done`` with Wilson's interval; ``score``, ``steps``, ``valid`` (share of
     clicks that change the state), ``mistake_rate`` (mistaken placements over placements in
     a clean state), ``error_undo_rate`` (undo over place and undo), ``correction_rate``
-    (mistakes mended), ``correction_delay`` (clicks before the Undo) and
+    (mistakes corrected), ``correction_delay`` (clicks before the Undo) and
     ``needless_undo_rate`` by bootstrap over episodes.
     """
     count = len(episodes)

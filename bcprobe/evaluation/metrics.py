@@ -92,7 +92,7 @@ def step_table(episodes: Iterable[Episode]) -> pd.DataFrame:
 
     Columns: ``task``, ``episode`` (its number), ``step``, ``action``, ``phase``, ``valid``,
     ``kind``, ``mistake`` (one stands before the click), ``made`` (the click brought one),
-    ``placement`` (a valid one), ``cleared`` (the mistake made was mended later), ``undone``
+    ``placement`` (a valid one), ``cleared`` (the mistake made was corrected later), ``undone``
     (an Undo followed it), ``delay`` (clicks between; nan where there was no Undo).
     """
     rows: list[dict[str, Any]] = []
@@ -173,7 +173,7 @@ def undone_placement_share(steps: pd.DataFrame) -> Score:
 
 
 def correction_rate(steps: pd.DataFrame) -> Score:
-    """Share of mistakes that were mended before the episode ended."""
+    """Share of mistakes that were corrected before the episode ended."""
     return share(steps, steps["cleared"], steps["made"])
 
 

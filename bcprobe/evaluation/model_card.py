@@ -15,6 +15,8 @@ from bcprobe.files import atomic_file
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import find_checkpoint, list_steps, read_card
 
+#: A file beside a checkpoint that tells how its run went.
+TRAINING = "TRAINING.md"
 #: Columns of the teacher-forced table: heading -> metric and kind of click.
 TEACHER_FORCED = {
     "valid": ("validity", "all"),
@@ -33,7 +35,7 @@ CLOSED_LOOP = {
     "ended": "done",
     "score": "score",
     "valid clicks": "valid",
-    "mistakes mended": "correction_rate",
+    "mistakes corrected": "correction_rate",
 }
 #: Shares below these are named as failures.
 EXPECTED = {
@@ -45,7 +47,7 @@ EXPECTED = {
     "done": 0.9,
 }
 LEAST_SUCCESS = 0.5
-TOLD = {
+VERDICTS = {
     "denoising": "errs less than its data only below T = 1, by leaving rare clicks out",
     "more": "errs more than its data at every temperature",
     "unclear": "is not shown to err less than its data",
@@ -56,16 +58,27 @@ def write_model_card(found: Evaluation) -> Path:
     """``README.md`` of the evaluated checkpoint's folder."""
     folder = find_checkpoint(found.checkpoint)
     parameters = sum(weights.numel() for weights in load_checkpoint(folder).parameters())
-    text = model_card(folder.name, read_card(folder), list_steps(folder), parameters, found)
+    card, steps = read_card(folder), list_steps(folder)
+    described = (folder / TRAINING).is_file()
+    text = model_card(folder.name, card, steps, parameters, found, described=described)
     with atomic_file(folder / "README.md") as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
     return folder / "README.md"
 
 
 def model_card(
-    name: str, card: Mapping[str, Any], steps: Sequence[int], parameters: int, found: Evaluation
+    name: str,
+    card: Mapping[str, Any],
+    steps: Sequence[int],
+    parameters: int,
+    found: Evaluation,
+    *,
+    described: bool = False,
 ) -> str:
-    """Text of a checkpoint's README, from its ``config.json`` and its evaluation."""
+    """Text of a checkpoint's README, from its ``config.json`` and its evaluation.
+
+    ``described``: how the run went stands in a file `TRAINING` beside it.
+    """
     scores = found.table()
     model = scores[scores["policy"] == "model"]
     forced = model[model["section"] == "teacher_forced"]
@@ -74,7 +87,7 @@ def model_card(
     return "\n".join(
         [
             f"# {name}\n",
-            *_origin(card, steps, parameters),
+            *_origin(card, steps, parameters, described),
             f"\n## How good it is, {worlds} unseen worlds a task\n",
             "Percent with 95 % intervals: bootstrap over episodes, Wilson for shares of worlds.",
             *_forced_table(forced),
@@ -87,25 +100,30 @@ def model_card(
     )
 
 
-def _origin(card: Mapping[str, Any], steps: Sequence[int], parameters: int) -> Iterator[str]:
+def _origin(
+    card: Mapping[str, Any], steps: Sequence[int], parameters: int, described: bool
+) -> Iterator[str]:
     model, known = card["model"], card["metadata"]
-    plan = known["experiment"]
-    data = plan["data"]
+    experiment = known["experiment"]
+    data = experiment["data"]
     shape = f"{model['n_layers']} layers of width {model['d_model']}, {model['head']} head"
     yield (
         f"A ClickTransformer of {parameters / 1e6:.2f} M parameters ({shape}, "
         f"{model['context']} frames of context), weights in bf16.\n"
     )
-    yield f"- experiment `{plan['name']}`, data seed {data['seed']}, {data['difficulty']} worlds"
+    worlds = f"data seed {data['seed']}, {data['difficulty']} worlds"
+    yield f"- experiment `{experiment['name']}`, {worlds}"
     yield f"- tasks: {', '.join(data['tasks'])}; layouts: {', '.join(data['layouts'])}"
-    start = plan.get("start_from")
+    start = experiment.get("start_from")
     after = f", after those of `{start}`" if start else ""
     yield f"- frames learned from: {known['frames']:,} in {known['step']:,} steps{after}"
     taught = "distributions" if data.get("soft") else "clicks"
-    weights = _weighted(plan["action_weights"])
-    yield f"- taught the annotators' {taught}; {weights}; {plan['optimizer']}, rate {plan['lr']:g}"
+    weights = _weighted(experiment["action_weights"])
+    optimizer = f"{experiment['optimizer']}, rate {experiment['lr']:g}"
+    yield f"- taught the annotators' {taught}; {weights}; {optimizer}"
+    how = f"; how it was run: `{TRAINING}`" if described else ""
     code = f"; code at commit `{known['commit']}`" if known.get("commit") else ""
-    yield f"- time: {known['seconds'] / 3600:.2f} h{code}"
+    yield f"- time: {known['seconds'] / 3600:.2f} h{code}{how}"
     yield f"- saved steps (`NAME@FRAMES`): {', '.join(map(str, steps))}"
     yield "- the annotators' mistakes are in the data; no step of any test world was trained on"
 
@@ -148,7 +166,7 @@ def _loop_table(loops: pd.DataFrame) -> Iterator[str]:
         for task, found in own
     ]
     columns = ["task", *CLOSED_LOOP, "clicks"]
-    yield from _markdown(f"Alone at T={coldest:g}: %, and clicks an episode", columns, rows)
+    yield from _markdown(f"Closed loop at T={coldest:g}: %, and clicks an episode", columns, rows)
 
 
 def _clicks(rows: pd.DataFrame) -> str:
@@ -169,13 +187,13 @@ def _failures(found: Evaluation, forced: pd.DataFrame, loops: pd.DataFrame) -> I
     verdicts = found.as_dict()["mistakes_than_data"]
     coldest = loops[loops["temperature"] == loops["temperature"].min()]
     for task in dict.fromkeys([*forced["task"], *loops["task"]]):
-        told = [
+        said = [
             *_below(forced[forced["task"] == task]),
-            *_alone(coldest[coldest["task"] == task]),
-            *([TOLD[verdicts[task]]] if verdicts.get(task) in TOLD else []),
+            *_closed_loop(coldest[coldest["task"] == task]),
+            *([VERDICTS[verdicts[task]]] if verdicts.get(task) in VERDICTS else []),
         ]
-        if told:
-            yield f"- {task}: {'; '.join(told)}"
+        if said:
+            yield f"- {task}: {'; '.join(said)}"
 
 
 def _below(rows: pd.DataFrame) -> Iterator[str]:
@@ -188,12 +206,12 @@ def _below(rows: pd.DataFrame) -> Iterator[str]:
         yield f"teacher-forced % {', '.join(low)}"
 
 
-def _alone(rows: pd.DataFrame) -> Iterator[str]:
+def _closed_loop(rows: pd.DataFrame) -> Iterator[str]:
     success, done = _score(rows, "success", ""), _score(rows, "done", "")
     if success is not None and success.estimate < LEAST_SUCCESS:
         yield (
-            f"alone at T = {success.temperature:g} it succeeds in {success.estimate:.0%} of the "
-            f"worlds and ends {done.estimate:.0%}"
+            f"in closed loop at T = {success.temperature:g} it succeeds in "
+            f"{success.estimate:.0%} of the worlds and ends {done.estimate:.0%}"
         )
 
 

@@ -12,6 +12,7 @@ from bcprobe.episodes.record import MAX_STEPS, work
 from bcprobe.errors import at_least_one
 from bcprobe.machine import pick_device
 from bcprobe.model.checkpoint import load_checkpoint
+from bcprobe.model.precision import own_precision, products_in
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, tasks_for
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.progress import Progress
@@ -45,12 +46,14 @@ def rollout(
     if not isinstance(model, ClickTransformer):
         model = load_checkpoint(model, pick_device(device))
     shown: dict[str, Any] = {"layout": layout, "difficulty": difficulty, "max_steps": max_steps}
+    precision = own_precision("auto", model.metadata, model.device)
     made: list[Episode] = []
     with Progress(len(names), shown=progress) as bar:
         for task in names:
             bar.advance(0, f"closed loop: {task}")
             reach = model.config.reach if temperature == 0 else None
             policy = ModelPolicy(model, temperature, seed, reach=reach)
-            made += work(policy, task, worlds, origin="model", **shown)
+            with products_in(precision, model.device):
+                made += work(policy, task, worlds, origin="model", **shown)
             bar.advance()
     return made

@@ -17,7 +17,7 @@ TEACHER_FORCED = {
     "undo": ("accuracy", ("undo",)),
     "done": ("accuracy", ("done",)),
 }
-#: Who works alone, beside the model.
+#: Who works in closed loop beside the model.
 OTHERS = ("annotator", "random", "repeat")
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -45,10 +45,10 @@ def _closed_loop(scores: pd.DataFrame) -> Table:
     others = [name for name in OTHERS if (found["policy"] == name).any()]
     rows = []
     for task, own in found.groupby("task", sort=False):
-        alone = [_cell(own[own["temperature"] == temperature]) for temperature in warm]
-        rows.append([str(task), *alone, *(_cell(own[own["policy"] == name]) for name in others)])
+        own_loop = [_cell(own[own["temperature"] == temperature]) for temperature in warm]
+        rows.append([str(task), *own_loop, *(_cell(own[own["policy"] == name]) for name in others)])
     return (
-        "Alone: % of worlds that end in success, 95 % interval",
+        "Closed loop: % of worlds that end in success, 95 % interval",
         ["task", *map(_warmth, warm), *others],
         rows,
     )
@@ -62,12 +62,16 @@ def _mistakes(scores: pd.DataFrame) -> Table:
     verdict = verdicts(scores)
     rows = []
     for task, own in found.groupby("task", sort=False):
-        alone = [_cell(own[own["temperature"] == temperature]) for temperature in warm]
+        own_loop = [_cell(own[own["temperature"] == temperature]) for temperature in warm]
         led = forced[forced["task"] == task].sort_values("temperature").head(1)
         data = _cell(own[own["policy"] == "data"])
-        rows.append([str(task), data, *alone, verdict.get(str(task), ""), _cell(led)])
+        rows.append([str(task), data, *own_loop, verdict.get(str(task), ""), _cell(led)])
     columns = ["task", "data", *map(_warmth, warm), "than data", "Undo"]
-    return "Alone: % of placements mistaken; led into a mistake: % Undo next", columns, rows
+    return (
+        "Closed loop: % of placements mistaken; after a forced mistake: % Undo next",
+        columns,
+        rows,
+    )
 
 
 def _warmth(temperature: float) -> str:

@@ -15,6 +15,7 @@ from bcprobe.evaluation.model_card import write_model_card
 from bcprobe.evaluation.suite import SECTIONS, Evaluation, evaluate
 from bcprobe.evaluation.summary import percent, tables
 from bcprobe.experiments import get_experiment
+from bcprobe.model import precision
 from bcprobe.model.checkpoint import save_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.results import Score
@@ -150,7 +151,10 @@ def test_a_card_tells_origin_scores_and_failures(
     known = {"experiment": plan, "commit": "abc", "step": 4}
     save_checkpoint(tiny, tmp_path / "small", frames=512, seconds=7200.0, **known)
     found = evaluate("small", [TASK], **FEW, sections=["teacher_forced", "closed_loop"])
+    assert "TRAINING.md" not in write_model_card(found).read_text()
+    (tmp_path / "small" / "TRAINING.md").write_text("How it went.")
     text = write_model_card(found).read_text()
+    assert "how it was run: `TRAINING.md`" in text
     assert "frames learned from: 512 in 4 steps, after those of `older`" in text
     assert "taught the annotators' clicks" in text
     assert "time: 2.00 h; code at commit `abc`" in text
@@ -162,5 +166,23 @@ def test_a_card_tells_origin_scores_and_failures(
     assert f"{parameters / 1e6:.2f} M parameters" in text
     failures = text.partition("## Known failures")[2]
     assert failures.count(f"- {TASK}: ") == 1
-    assert "alone at T = 0 it succeeds in 0% of the worlds" in failures
+    assert "in closed loop at T = 0 it succeeds in 0% of the worlds" in failures
     assert "classify" not in text
+
+
+def test_a_checkpoint_that_asks_for_bfloat16_gets_it_where_the_processor_has_it(
+    tiny: ClickTransformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**FEW, "sections": ["teacher_forced"]}
+    folder = save_checkpoint(tiny, tmp_path / "asks", products="bf16")
+
+    def nll(native: bool, **more: Any) -> float:
+        monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: native)
+        table = evaluate(folder, TASK, **options, **more).table()
+        chosen = (table["metric"] == "nll") & (table["kind"] == "all")
+        return float(table.loc[chosen, "estimate"].iloc[0])
+
+    exact = nll(False)
+    assert nll(True) == nll(True, precision="bf16") != exact
+    assert nll(True) == pytest.approx(exact, abs=0.05)
+    assert nll(True, precision="fp32") == exact
