@@ -10,7 +10,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c "$(FITS)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: demo test test-all coverage lab lint types docs notebooks figures bench bench-gpu clean
+.PHONY: demo test test-all coverage lab lint types docs notebooks figures bench clean
 .NOTPARALLEL:
 
 demo: .venv/base.stamp
@@ -67,14 +67,6 @@ bench: .venv/dev.stamp
 	@for script in benchmarks/*.py; do \
 	  echo "running $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
-
-# What only a GPU can tell: bytes first, then whether FlexAttention agrees, then speed.
-bench-gpu: .venv/dev.stamp
-	$(BIN)/python -m pytest -q -k "cuda or gpu or triton" tests/gui tests/training/test_stream.py
-	$(BIN)/python benchmarks/attention.py --presets small base
-	$(BIN)/python benchmarks/device_compositor.py
-	$(BIN)/python benchmarks/presets.py --device cuda --rows 16 --row-length 32 --steps 12
-	$(BIN)/python benchmarks/training.py --device cuda --experiment nine-base --workers 14
 
 clean:
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

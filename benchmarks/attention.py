@@ -2,9 +2,9 @@
 
 On a CPU the band by plain products against the band by scaled_dot_product_attention, one core, in
 bfloat16 and in float32; the model uses products in the first and the fused kernel in the second.
-On CUDA the model's band (scaled_dot_product_attention) against FlexAttention over blocks of frames,
-both compiled, in bfloat16, with how far FlexAttention's values and gradients lie from the band's:
-it is timed beside the model, not used by it, until they agree.
+On CUDA the band (scaled_dot_product_attention) against FlashAttention over sequences of varying
+length, both compiled, in bfloat16, with how far its values and gradients lie from the band's. The
+model uses it where `attention_kernel` is ``varlen``.
 
     python benchmarks/attention.py --out benchmarks/attention.md
     python benchmarks/attention.py --presets small base large huge      # where there is a GPU
@@ -23,49 +23,16 @@ import torch
 from report import add_outputs, give
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from bcprobe.model.attention import Band, frame_mask, mix_by_products
+from bcprobe.model.attention import Band, mix_by_products
 from bcprobe.model.config import PRESETS, get_preset
+from bcprobe.model.varlen import VaryingLengths
 
-#: Tokens of a frame from which blocks of frames are exact: the side of FlexAttention's tile.
-FLEX_TOKENS = 128
-#: Presets whose frames have as many.
-FINE = [name for name, config in PRESETS.items() if config.tokens_per_frame == FLEX_TOKENS]
+#: Presets with so many tokens in a frame are measured.
+TOKENS = 128
+FINE = [name for name, config in PRESETS.items() if config.tokens_per_frame == TOKENS]
 #: Relative distance within which two kernels in bfloat16 agree.
 CLOSE = 0.02
-
-
-class Blocks:
-    """The window as blocks of a frame by a frame, each wholly seen or not at all.
-
-    A frame sees those from the first of its window on, and is seen by those up to the last that
-    does, so the blocks are counted and never sorted.
-    """
-
-    def __init__(self, segments: Tensor, context: int, tokens: int) -> None:
-        allowed = frame_mask(segments, context)
-        self.tokens, frames = tokens, segments.shape[1]
-        number = torch.arange(frames, device=segments.device)
-        seen, seers = allowed.sum(-1), allowed.sum(-2)  # (batch, frame)
-        keys = (number + 1 - seen)[..., None] + number  # the window first, then the rest
-        queries = (number[:, None] + number).expand(len(segments), -1, -1)
-        none = torch.zeros_like(seen, dtype=torch.int32)[:, None]
-        keys, queries = ((part % frames).to(torch.int32)[:, None] for part in (keys, queries))
-        seen, seers = (part.to(torch.int32)[:, None] for part in (seen, seers))
-        length = frames * tokens
-        self.mask = BlockMask(
-            (length, length),
-            *(none, keys, seen, keys),
-            *(none, queries, seers, queries),
-            BLOCK_SIZE=(tokens, tokens),
-            mask_mod=lambda b, h, query, key: allowed[b, query // tokens, key // tokens],
-        )
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (part.flatten(1, 2).transpose(1, 2) for part in (q, k, v))
-        z = flex_attention(q, k, v, block_mask=self.mask)  # (batch, head, frame * token, d)
-        return z.transpose(1, 2).unflatten(1, (-1, self.tokens))
 
 
 def inputs(name: str, rows: int, frames: int, device: torch.device) -> list[Tensor]:
@@ -122,12 +89,12 @@ def values_and_gradients(attend: Callable[..., Tensor], parts: list[Tensor]) -> 
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The band against FlexAttention on CUDA, and how far apart they are."""
+    """The band against sequences of varying length on CUDA, and how far apart they are."""
     parts = inputs(name, options.rows, options.frames, torch.device("cuda"))
-    band, flex = (compiled(kind, name) for kind in (Band, Blocks))
-    pairs = zip(*(values_and_gradients(one, parts) for one in (flex, band)), strict=True)
+    band, varlen = (compiled(kind, name) for kind in (Band, VaryingLengths))
+    pairs = zip(*(values_and_gradients(one, parts) for one in (varlen, band)), strict=True)
     apart = max(float((a - b).norm() / b.norm()) for a, b in pairs)
-    ours, theirs = (milliseconds(one, parts, options.repeats) for one in (band, flex))
+    ours, theirs = (milliseconds(one, parts, options.repeats) for one in (band, varlen))
     return {
         "preset": name,
         "type": "bfloat16",
@@ -197,7 +164,7 @@ def main() -> None:
     add_outputs(parser)
     options = parser.parse_args()
     if torch.cuda.is_available():
-        names = ("the model's band", "FlexAttention")
+        names = ("the band", "varying lengths")
         rows = [measure(name, options) for name in options.presets]
     else:
         torch.set_num_threads(1)

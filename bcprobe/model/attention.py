@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,14 @@ def frame_mask(segments: Tensor, context: int) -> Tensor:
     ago = number[:, None] - number[None, :]
     window = (ago >= 0) & (ago < context)
     return window & (segments[:, :, None] == segments[:, None, :])
+
+
+class Window(Protocol):
+    """The frames each frame attends to, ready to be attended to by every layer."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Mixed values, all [batch, frame, token, head, d_head]."""
+        ...
 
 
 class Band:
@@ -303,7 +311,7 @@ class Attention(nn.Module):
         x: Tensor,
         norm: Norm,
         table: tuple[Tensor, Tensor],
-        window: Band,
+        window: Window,
         segments: Tensor,
     ) -> Tensor:
         """Attend within windows: residual stream [batch, frame * token, d_model] to the same."""

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformer_lens.hook_points import HookPoint
 
-from bcprobe.model.attention import Attention, Band, Norm, Ring, is_hooked, rotary_table
+from bcprobe.model.attention import Attention, Norm, Ring, is_hooked, rotary_table
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.encoder import FrameEncoder
 from bcprobe.model.heads import Clicks, make_head
 from bcprobe.model.hooked import HookedModel
 from bcprobe.model.inputs import Inputs, Watched
+from bcprobe.model.varlen import KERNELS
 
 
 class MLP(nn.Module):
@@ -92,8 +93,11 @@ class ClickTransformer(HookedModel):
 
     Activations stand under TransformerLens's names (``blocks.0.hook_resid_post``,
     ``blocks.0.attn.hook_pattern``, ``ln_final.hook_normalized``...), the residual stream as
-    [batch, frame * token, d_model]; `cls_positions` names the [cls] tokens.
+    [batch, frame * token, d_model]; `cls_positions` names the [cls] tokens. ``attention_kernel`` is
+    one of `bcprobe.model.varlen.KERNELS`: how the window is computed, not what.
     """
+
+    attention_kernel: str = "band"
 
     def __init__(self, config: ClickTransformerConfig) -> None:
         super().__init__(config)
@@ -133,7 +137,8 @@ class ClickTransformer(HookedModel):
         frames, previous, segments = self.prepare(frames, previous, segments)
         x, cells = self._embed(frames, previous)
         table = rotary_table(torch.arange(frames.shape[1], device=x.device), self.config.d_head)
-        window = Band(segments, self.config.context, self.config.tokens_per_frame)
+        shape = self.config.context, self.config.tokens_per_frame
+        window = KERNELS[self.attention_kernel](segments, *shape)
         for block in self.blocks:
             x = block(x, lambda attention, h, norm: attention(h, norm, table, window, segments))
         return self.read(x, cells)

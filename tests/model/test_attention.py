@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bcprobe.model.attention import ROTARY_BASE, Band, frame_mask, rotary_table, rotate
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.model.varlen import KERNELS, VaryingLengths
 
 MakeModel = Callable[..., ClickTransformer]
 MakeInputs = Callable[..., tuple[Tensor, Tensor]]
@@ -95,7 +96,7 @@ def test_attention_equals_a_dense_reference(
     ("dtype", "far"),
     [(torch.float64, {"atol": 1e-7, "rtol": 1e-7}), (torch.bfloat16, {"atol": 0.06, "rtol": 0.05})],
 )
-def test_gradients_of_the_band_are_those_of_a_masked_product(
+def test_gradients_of_every_kernel_are_those_of_a_masked_product(
     context: int, frames: int, dtype: torch.dtype, far: dict[str, float]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -110,14 +111,33 @@ def test_gradients_of_the_band_are_those_of_a_masked_product(
         return z.transpose(1, 2).unflatten(1, (frames, 3))
 
     found = []
-    for mix in (Band(segments, context, 3).attend, dense):
+    for mix in (*(kernel(segments, context, 3).attend for kernel in KERNELS.values()), dense):
         leaves = [x.clone().requires_grad_() for x in inputs[:3]]
         with torch.enable_grad():
             z = mix(*leaves)
             (z * inputs[3]).sum().backward()
         found.append([z.detach(), *(x.grad for x in leaves)])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, check_dtype=False, **far)
+    for kernel in found[:-1]:
+        for one, other in zip(kernel, found[-1], strict=True):
+            torch.testing.assert_close(one, other, check_dtype=False, **far)
+
+
+@segments
+def test_the_model_answers_the_same_by_every_kernel(
+    model: ClickTransformer, make_inputs: MakeInputs, rows: list[list[int]]
+) -> None:
+    inputs = (*make_inputs(2, 8), torch.tensor(rows))
+    plain = model(*inputs)
+    model.attention_kernel = "varlen"
+    other = model(*inputs)
+    torch.testing.assert_close(plain.patches, other.patches, atol=1e-5, rtol=0)
+    torch.testing.assert_close(plain.hidden, other.hidden, atol=1e-5, rtol=0)
+
+
+def test_sequences_without_queries_hold_what_is_not_seen() -> None:
+    window = VaryingLengths(torch.tensor([[0, 0, 0, 1]]), context=3, tokens=5)
+    assert window.starts_q.diff().tolist() == [0, 5] * 4
+    assert window.starts_k.diff().tolist() == [10, 5, 5, 10, 0, 15, 10, 5]
 
 
 @segments
