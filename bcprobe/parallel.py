@@ -192,6 +192,8 @@ def one_thread() -> Any:
 def _alone(work: Callable[[T], U], job: T) -> U:
     """The work of a job on one thread of torch, if it uses torch."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who ends this one
     return work(job)
 
 

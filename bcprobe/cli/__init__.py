@@ -6,8 +6,13 @@ Heavy imports (torch, pandas, matplotlib) stand inside the verbs that need them,
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import suppress
 
 import typer
 
@@ -52,6 +57,9 @@ def main() -> None:
     """Run the command line. Bad input is one line and exit code 2; ctrl-C is 130, SIGTERM 143."""
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    _open_streams()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         if arguments and arguments[0] in RENAMED:
             now = " ".join([RENAMED[arguments[0]], *arguments[1:]])
@@ -60,12 +68,51 @@ def main() -> None:
     except InputError as error:
         if debug:
             traceback.print_exc()
-        sys.stderr.write(f"bcprobe: {error}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(_say(str(error), 2)) from None
     except SystemExit as error:  # Typer makes Ctrl-C an exit with 130
         if isinstance(error, Interrupted) or error.code == 130:
-            sys.stderr.write("bcprobe: interrupted\n")
+            _say("interrupted", 0)
+        _flush(error.code)
         raise
     except KeyboardInterrupt:
-        sys.stderr.write("bcprobe: interrupted\n")
-        raise SystemExit(130) from None
+        raise SystemExit(_say("interrupted", 130)) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno == errno.ENOSPC:
+            raise SystemExit(_unwritable(error)) from None
+        raise
+
+
+def _open_streams() -> None:
+    """Let every character be written, somehow, and a stream that was closed swallow all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
+def _say(line: str, code: int) -> int:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"bcprobe: {line}\n")
+    return code
+
+
+def _flush(code: object) -> None:
+    """Write out what is printed; exit otherwise if it cannot be, as to a full disk."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        raise SystemExit(_unwritable(error) if code in (0, None) else code) from None
+
+
+def _unwritable(error: Exception) -> int:
+    """Exit code after output could not be written; of a broken pipe nothing is said."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # or Python says it again as it ends
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    return _say(f"cannot write the output: {getattr(error, 'strerror', None) or error}", 1)

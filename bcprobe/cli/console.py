@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 #: The space in ``0.95 [0.91, 0.97]`` and in ``95 91-97``.
 _BEFORE_INTERVAL = re.compile(r"(?<=\d) (?=\[|\d+-\d+$)")
+#: A cell of numbers, with unit or interval; an empty one counts as such, a list of numbers not.
+_NUMBER = re.compile(r"$|([-+]?[\d.]|nan)((?!\d, \d)[^\[])*(\[[^\]]*\])?$")
+#: Spaces between columns: a padding, and the place of a line.
+_GAP = 2
 #: Columns of an estimate: the value, its 95 % interval, and what it is over.
 SCORE = ("estimate", "lower", "upper", "n")
 
@@ -22,47 +26,64 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
-    """Print a table on standard output; all but the first column stand to the right."""
+    """Print a table on standard output: text to the left, numbers to the right, names whole.
+
+    In a terminal too narrow for it intervals take a second line; in one too narrow for that,
+    every row becomes a list of its values.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    table = Table(title=title or None, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in fitted(columns, rows, console.width):
+    cells = fitted(columns, rows, console.width)
+    if cells is None:
+        return _print_lists(console, columns, rows, title)
+    table = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        show_edge=False, padding=(0, _GAP - 1, 0, 0),
+    )  # fmt: skip
+    for place, column in enumerate(columns):
+        numeric = place > 0 and _numeric(cells, place)
+        justify: Any = "right" if numeric else "left"
+        table.add_column(column, justify=justify, no_wrap=numeric or place == 0)
+    for row in cells:
         table.add_row(*row)
     console.print(table)
+    return None
 
 
-def fitted(columns: list[str], rows: list[list[Any]], width: int) -> list[list[str]]:
-    """Cells as text. In a table too wide, intervals take a second line, and so do the names of
-    the rows if it then fits."""
+def _print_lists(console: Any, columns: list[str], rows: list[list[Any]], title: str) -> None:
+    """Rows one below the other, a value a line, wrapped nowhere."""
+    lines = [title] if title else []
+    for row in rows:
+        lines.append(str(row[0]))
+        lines += [f"  {c}: {v}" for c, v in zip(columns[1:], row[1:], strict=True) if str(v)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def fitted(columns: list[str], rows: list[list[Any]], width: int) -> list[list[str]] | None:
+    """Cells as text, intervals on a second line if that is needed; None if that is too wide too."""
     cells = [[str(cell) for cell in row] for row in rows]
     if _width(columns, cells) > width:
         cells = [[_BEFORE_INTERVAL.sub("\n", cell) for cell in row] for row in cells]
-    if _width(columns, cells) > width:
-        cut = [[in_two_lines(row[0]), *row[1:]] for row in cells]
-        cells = cut if _width(columns, cut) <= width else cells
-    return cells
+    return cells if _width(columns, cells) <= width else None
 
 
 def _width(columns: list[str], rows: list[list[str]]) -> int:
-    """Characters of a table's line, borders included."""
-    lines = [
-        [line for row in [columns, *rows] for line in row[n].split("\n")]
-        for n in range(len(columns))
-    ]
-    return sum(max(map(len, own)) + 3 for own in lines) + 1
+    """Characters of a table's line at least: names and numbers are whole, text wraps at spaces."""
+    total = 0
+    for place, column in enumerate(columns):
+        texts = [row[place] for row in rows]
+        whole = place == 0 or _numeric(rows, place)
+        parts = [part for text in texts for part in (text.split("\n") if whole else text.split())]
+        total += max(map(len, [*column.split(), *parts]), default=0) + _GAP
+    return total - _GAP
 
 
-def in_two_lines(name: str) -> str:
-    """A name cut after the underscore that leaves the shorter longest line."""
-    cuts = [place + 1 for place, letter in enumerate(name) if letter == "_"]
-    if not cuts:
-        return name
-    cut = min(cuts, key=lambda place: max(place, len(name) - place))
-    return f"{name[:cut]}\n{name[cut:]}"
+def _numeric(rows: list[list[str]], place: int) -> bool:
+    """Whether a column holds numbers, and nothing else but empty cells."""
+    return all(_NUMBER.match(row[place].replace("\n", " ")) for row in rows)
 
 
 def number(row: Any) -> str:

@@ -170,7 +170,7 @@ def checkpoints(json_: Json = False) -> None:
         return print_json({"folders": folders, "checkpoints": found})
     rows = [
         [
-            f"{row.checkpoint} (default)" if row.default else row.checkpoint,
+            row.checkpoint,
             f"{row.parameters / 1e6:.1f} M",
             "" if row.frames is None else f"{row.frames:,}",
             len(row.tasks),
@@ -179,6 +179,6 @@ def checkpoints(json_: Json = False) -> None:
         ]
         for row in table.itertuples()
     ]
-    columns = ["checkpoint", "parameters", "frames", "tasks", "head", "saved steps (NAME@FRAMES)"]
+    columns = ["checkpoint", "size", "frames", "tasks", "head", "steps (NAME@FRAMES)"]
     print_table(columns, rows)
-    typer.echo(f"looked in {', '.join(folders)}")
+    typer.echo(f"default: {DEFAULT_CHECKPOINT}; size in parameters; looked in {', '.join(folders)}")
