@@ -12,7 +12,7 @@ from torch import Tensor
 from transformer_lens import ActivationCache
 from transformer_lens.utilities import Slice, get_act_name
 
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, check_name
 from bcprobe.model.attention import EPS, attention_scores
 from bcprobe.model.heads import Clicks
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH
@@ -62,7 +62,7 @@ class ClickCache(ActivationCache):  # type: ignore[misc]
     def __getitem__(self, key: Any) -> Tensor:
         """An activation by name, or by TransformerLens's short form (name, layer, part).
 
-        Raises `InputError` if it was not kept.
+        Raises `InputError` if it was not kept, or with the nearest name if there is no such hook.
         """
         name = self._full_name(key)
         if name in self.cache_dict:
@@ -72,9 +72,9 @@ class ClickCache(ActivationCache):  # type: ignore[misc]
             scores = self._scores(int(layer), slice(None), slice(None))
             found = scores if end.endswith("scores") else scores.softmax(-1)
             return found if self.has_batch_dim else found[0]
-        known = name in self.model.hook_dict
-        hint = "run with it in names_filter" if known else "the model has no such hook"
-        raise InputError(f"the cache holds no '{name}'; {hint}")
+        check_name("activation", name.removesuffix("_grad"), self.model.hook_dict)
+        asked = "incl_bwd=True" if name.endswith("_grad") else "it in names_filter"
+        raise InputError(f"the cache holds no '{name}'; run with {asked}")
 
     def _full_name(self, key: Any) -> str:
         if isinstance(key, str):

@@ -42,10 +42,11 @@ def test_short_forms_name_activations(lens: ClickCache) -> None:
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        (("resid_pots", 0), "holds no 'blocks.0.hook_resid_pots'; the model has no such hook"),
+        (("resid_pots", 0), "'blocks.0.hook_resid_pots'; did you mean 'blocks.0.hook_resid_post'"),
+        ("blocks.0.hook_resid_post_grad", "holds no .* run with incl_bwd=True"),
         (("result", 0), "holds no 'blocks.0.attn.hook_result'; run with it in names_filter"),
         (("resid_post", 2), "layer 2 is none of the model's 2"),
-        ("hook_nothing", "the model has no such hook"),
+        ("hook_nothing", "unknown activation 'hook_nothing'; did you mean"),
     ],
 )
 def test_what_is_not_there_is_told_in_a_line(lens: ClickCache, key: Any, told: str) -> None:
