@@ -41,7 +41,7 @@ types: .venv/dev.stamp
 	$(BIN)/mypy bcprobe
 
 docs: .venv/dev.stamp
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Numbered cells, no times: an executed notebook changes only where its results do, and in
 # the names of its widgets.

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 GROUND = ("types", "results", "rng", "files", "errors")
 #: Described elsewhere: the verbs by their help.
 APART = ("cli", "__init__", "__pycache__")
-PICTURES = ("gallery", "filmstrip")
+PICTURES = tuple(sorted(path.stem for path in (ROOT / "figures").glob("*.png")))
 
 
 def rooms() -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcprobe.figures import (
+    at_work,
     behaviour,
     causes,
     decision,
@@ -24,6 +25,7 @@ from bcprobe.results import read_table
 #: ``plot(table) -> Figure`` of every figure, by name.
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "annotator": behaviour.plot_annotator,
+    "at_work": at_work.plot,
     "baselines": probing.plot_baselines,
     "circuit": causes.plot_circuit,
     "closed_loop": behaviour.plot_closed_loop,

@@ -11,11 +11,12 @@ from functools import partial
 
 import pandas as pd
 
-from bcprobe.tables import causes, evaluation, lens, probing, screens, studies
+from bcprobe.tables import at_work, causes, evaluation, lens, probing, screens, studies
 
 #: What makes each figure's table, by the figure's name.
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "annotator": evaluation.annotator,
+    "at_work": at_work.at_work,
     "baselines": probing.mistake_probe,
     "circuit": causes.circuit,
     "closed_loop": evaluation.closed_loop,
