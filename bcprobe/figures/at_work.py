@@ -14,8 +14,6 @@ from bcprobe.figures.screens import screens_of
 from bcprobe.figures.style import TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS, PHASE_COLOURS
 
-_LINES = {"p_undo": ("P(Undo)", "orange"), "probe": ("mistake probe", "blue")}
-
 
 @in_style()
 def plot(table: pd.DataFrame) -> Figure:
@@ -44,9 +42,18 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 def _over_time(axis: Axes, table: pd.DataFrame, episode: Episode, shown: list[int]) -> None:
-    for kind, (name, colour) in _LINES.items():
-        rows = table[table["kind"] == kind]
-        axis.plot(rows["step"], rows["value"], color=COLOURS[colour], label=name, lw=1)
+    answers, held = (table[table["kind"] == kind] for kind in ("p_undo", "probe"))
+    axis.plot(answers["step"], answers["value"], color=COLOURS["orange"], label="P(Undo)", lw=1)
+    placed = [t + 1 for t, one in enumerate(episode.steps) if one.action == "place"]
+    held = held[held["step"].isin(placed)]  # where the probe was fitted, and nowhere else
+    axis.plot(
+        held["step"],
+        held["value"],
+        "o",
+        color=COLOURS["blue"],
+        label="mistake probe, just after a placement",
+        ms=3,
+    )
     for t, one in enumerate(episode.steps):
         axis.broken_barh([(t - 0.5, 1)], (-0.42, 0.12), color=PHASE_COLOURS[one.phase], lw=0)
         if one.latents.mistake:

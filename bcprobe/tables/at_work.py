@@ -1,4 +1,4 @@
-"""Table of the figure of a model at work: its answers around a mistake, and what it holds over time."""
+"""Table of the figure of a model at work: its answers around a mistake, and over the episode."""
 
 from __future__ import annotations
 
