@@ -19,7 +19,7 @@ from bcprobe.files import atomic_file
 
 #: Task and number of the test world, and what is to be seen there.
 CASES = (
-    ("road_network_construction", 2, "roads: an edge's end clicked where an edge ends already"),
+    ("road_network_construction", 2, "roads: an edge that is there already is drawn again"),
     ("road_network_construction", 1, "roads: a node undone and put where it was"),
     ("animal_behavioral_tracking", 3, "animals: the wrong animal, unnoticed to the end"),
     ("animal_behavioral_tracking", 4, "animals: the wrong animal, undone and chosen again"),
