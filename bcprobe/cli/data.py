@@ -19,7 +19,7 @@ from bcprobe.cli.options import (
     at_least_one,
     task_names,
 )
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, check_name
 
 
 def tasks(json_: Json = False) -> None:
@@ -83,6 +83,9 @@ def generate(
     episodes: Annotated[int, typer.Option(help="How many of each task.")] = 100,
     layout: Layout = "original",
     difficulty: Difficulty = "default",
+    manner: Annotated[
+        str, typer.Option(help="How mistakes are dealt with: usual, graded or two_by_two.")
+    ] = "usual",
     images: Annotated[
         Path | None, typer.Option(help="Your own image stack (TIFF, NPZ) for neuron_tracking.")
     ] = None,
@@ -100,17 +103,20 @@ def generate(
     json_: Json = False,
 ) -> None:
     """Generate annotators' episodes as Parquet (clicks and seeds, never pixels)."""
+    from bcprobe.annotators.persona import MANNERS
     from bcprobe.episodes.export import check_minari, write_card, write_minari
     from bcprobe.episodes.record import generate as make
     from bcprobe.episodes.store import EPISODES_FILE, STEPS_FILE, write_episodes
     from bcprobe.files import output_folder
 
     count = at_least_one("--episodes", episodes)
+    check_name("manner", manner, MANNERS)
     chosen = task_names(task)
     if minari is not None:
         check_minari(minari, chosen)
     files = output_folder(out, (EPISODES_FILE, STEPS_FILE, "README.md"), force=force)
     shown: dict[str, Any] = {"layout": layout, "hash_frames": True}
+    shown["manner"] = manner
     if images is not None or labels is not None:
         worlds = _own_worlds(task, images, labels, register)
         made = [

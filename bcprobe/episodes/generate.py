@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bcprobe.annotators.persona import MANNERS
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.errors import at_least_one, check_name
@@ -47,16 +48,19 @@ def episodes(
     first: int = 0,
     layout: str = "original",
     difficulty: str = "default",
+    manner: str = "usual",
     hash_frames: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Episode]:
     """Annotators' episodes: ``n`` of each task, in worlds ``first``, ``first + 1``... of a split.
 
-    All cores work at them. ``hash_frames`` composes every frame to fill `Episode.frame_hash`.
+    All cores work at them. ``manner`` is one of `bcprobe.annotators.persona.MANNERS`.
+    ``hash_frames`` composes every frame to fill `Episode.frame_hash`.
     Raises `InputError` for unknown names, and for numbers below 1.
     """
     shown = {"layout": layout, "difficulty": difficulty, "hash_frames": hash_frames}
+    shown["manner"] = check_name("manner", manner, MANNERS)
     worlds = [split_seed(split, first + number) for number in range(at_least_one("n", n))]
     chosen = task_list(tasks)
     get_layout(layout)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations
-from bcprobe.activations.labels import Question, ask, get_latent
+from bcprobe.activations.labels import Latent, Question, ask, get_latent
 from bcprobe.bootstrap import Z_95, Floats, Ints, interval, max_t, ratio, spread_interval
 from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
@@ -198,7 +198,8 @@ def scheme_rows(
         leading = negatives == known.negatives[0]
         own = names if leading else [name for name in names if name in (best, f"{best}@placed")]
         scores = dict(_scored(tasks, own))
-        spread = refit_values(tasks, best, refits) if known.kind == "binary" and refits else {}
+        fitted_anew = known.kind == "binary" and refits and _refits(known, negatives, refits)
+        spread = refit_values(tasks, best, refits) if fitted_anew else {}
         yield from _interval_rows(scores, spread, best, **common)
         if known.kind == "binary":
             yield from _mean_difference_rows(tasks, best, **common)
@@ -229,7 +230,7 @@ def one_task_rows(
             for name, predictions in zip(names, found, strict=True)
         }
         spread: dict[tuple[str, str], Floats] = {}
-        if known.kind == "binary" and refits:
+        if known.kind == "binary" and refits and _refits(known, negatives, refits):
             features, truth, groups = one.features(best), question.truth, question.groups
             counts = row_counts(groups, refits)
             refitted, folds = refit_cross(features, truth, groups, counts)
@@ -242,6 +243,11 @@ def one_task_rows(
 
 def _predict_within(one: TaskRows, name: str) -> Predictions:
     return within_tasks([one], name)[one.task]
+
+
+def _refits(known: Latent, negatives: str, refits: int) -> bool:
+    """Whether probes are refitted: not by default on all steps, of which there are many."""
+    return known.negatives == (negatives,) or negatives != ALL or refits > REFITS["default"]
 
 
 #: A scheme and a site (`name_of`).
