@@ -165,3 +165,30 @@ def test_stats_of_a_folder_honours_its_options_or_refuses_them(bcprobe, tmp_path
     assert (whole["episodes"], one["episodes"]) == (4, 2)
     assert bcprobe("stats", "--data", tmp_path / "data", "--task", "neuron_tracking")[0] == 2
     assert bcprobe("stats", "--data", tmp_path / "data", "--episodes", 3)[0] == 2
+
+
+def test_people_stand_beside_annotators_on_their_worlds(bcprobe, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from bcprobe.episodes.record import generate
+    from bcprobe.episodes.store import write_episodes
+
+    made = []
+    for seed in (1, 2, 3):
+        episode = generate("colored_dot_tracking", seed)
+        times, now = [], 0.0
+        for step in episode.steps:
+            now += 1000.0 if step.action == "place" else 400.0
+            times.append(now)
+        steps = tuple(replace(s, time_ms=t) for s, t in zip(episode.steps, times, strict=True))
+        made.append(replace(episode, origin="person", steps=steps))
+    write_episodes(made, tmp_path / "p")
+    document = json.loads(bcprobe("stats", "--data", tmp_path / "p", "--json")[1])
+    own = document["tasks"]["colored_dot_tracking"]
+    assert own["wait_place_ms"]["estimate"] == 1000.0
+    assert own["wait_button_ms"]["estimate"] == 400.0
+    beside = document["annotators"]["colored_dot_tracking"]
+    assert beside["steps"]["estimate"] == own["steps"]["estimate"]  # the same worlds, clicked alike
+    assert "wait_place_ms" not in beside
+    assert document["paper_waits"] == {"wait_place_ms": 1289.0, "wait_button_ms": 598.0}
+    assert "1289" in bcprobe("stats", "--data", tmp_path / "p")[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from bcprobe.cli.options import (
     task_names,
 )
 from bcprobe.errors import InputError, check_name
+
+if TYPE_CHECKING:
+    from bcprobe.episodes.episode import Episode
 
 
 def tasks(json_: Json = False) -> None:
@@ -193,6 +196,9 @@ def stats(
         made = [
             make(*one, difficulty=difficulty or "default") for one in progress(wanted, "episodes")
         ]
+    people = [episode for episode in made if episode.origin == "person"]
+    if people:
+        return _people_stats(people, json_)
     table = behaviour_table(made)
     if json_:
         whole = {name: score.as_dict() for name, score in behaviour_total(made).items()}
@@ -207,3 +213,45 @@ def stats(
         lines = [[name, str(score)] for name, score in behaviour_total(made).items()]
         print_table(["quantity", "annotator [95 %]"], lines, "all tasks together")
     typer.echo(f"people: {HUMAN_SOURCE}")
+
+
+def _people_stats(people: list[Episode], json_: bool) -> None:
+    """Print how people worked beside virtual annotators on the same worlds, and the paper's."""
+    from bcprobe.episodes.record import generate as make
+    from bcprobe.evaluation.behaviour import (
+        HUMAN_SOURCE,
+        HUMAN_WAITS,
+        behaviour_dict,
+        behaviour_table,
+    )
+
+    virtual = [
+        make(one.task, one.world_seed, layout=one.layout, difficulty=one.difficulty)
+        for one in progress(people, "annotators on the same worlds")
+    ]
+    table, beside = behaviour_table(people), behaviour_table(virtual)
+    if json_:
+        return print_json(
+            {
+                "episodes": len(people),
+                "tasks": behaviour_dict(table),
+                "annotators": behaviour_dict(beside),
+                "paper_waits": HUMAN_WAITS,
+            }
+        )
+    known = {(row.task, row.quantity): number(row) for row in beside.itertuples()}
+    for name, rows in table.groupby("task", sort=False):
+        lines = [
+            [
+                row.quantity,
+                number(row),
+                known.get((name, row.quantity), ""),
+                f"{HUMAN_WAITS[row.quantity]:.0f}"
+                if row.quantity in HUMAN_WAITS
+                else people_range(row),
+            ]
+            for row in rows.itertuples()
+        ]
+        columns = ["quantity", "people here [95 %]", "annotator [95 %]", "paper's people"]
+        print_table(columns, lines, str(name))
+    typer.echo(f"paper's people: {HUMAN_SOURCE}")

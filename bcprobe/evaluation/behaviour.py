@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -48,13 +49,18 @@ PAPER_ANNOTATOR = {
 }
 
 
+#: What the paper's people waited before a click, on average, ms.
+HUMAN_WAITS = {"wait_place_ms": 1289.0, "wait_button_ms": 598.0}
+
+
 def behaviour_table(episodes: Sequence[Episode]) -> pd.DataFrame:
     """Behaviour per task, tidy: one quantity a row.
 
     Columns: ``task``, ``quantity``, ``estimate``, ``lower``, ``upper`` (95 %, bootstrap over
     episodes; Wilson for success), ``n``, ``human_lower`` and ``human_upper`` (range of the
     paper's people, nan where unknown) and ``human_like`` (the estimate lies inside; None
-    where unknown). Action and phase shares are 0-1 of all clicks; ``phase_*`` are phases.
+    where unknown). Action and phase shares are 0-1 of all clicks; ``phase_*`` are phases;
+    ``wait_place_ms`` and ``wait_button_ms``, of people alone, the mean wait before a click, ms.
     """
     steps = step_table(episodes)
     rows = []
@@ -128,7 +134,24 @@ def _quantities(episodes: Sequence[Episode], steps: pd.DataFrame) -> dict[str, S
             for phase in _seen(steps, "phase")
         },
         "success": wilson(sum(e.outcome.success for e in episodes), len(episodes)),
+        **_waits(episodes),
     }
+
+
+def _waits(episodes: Sequence[Episode]) -> dict[str, Score]:
+    """Mean waits before placements and before buttons, ms; empty where nobody's times are known.
+
+    A wait is the time since the click before. Clicks that one key made together came at once; all
+    but the first of them are left out.
+    """
+    rows: dict[str, list[tuple[float, int]]] = {name: [] for name in HUMAN_WAITS}
+    for number, episode in enumerate(episodes):
+        for before, step in pairwise(episode.steps):
+            if before.time_ms is None or step.time_ms is None or step.time_ms == before.time_ms:
+                continue
+            name = "wait_place_ms" if step.action == "place" else "wait_button_ms"
+            rows[name].append((step.time_ms - before.time_ms, number))
+    return {name: mean_score(*zip(*own, strict=True)) for name, own in rows.items() if own}
 
 
 def _seen(steps: pd.DataFrame, column: str) -> list[str]:
