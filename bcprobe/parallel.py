@@ -59,8 +59,14 @@ class Process:
         """``settings`` are added to its environment."""
         from joblib.externals.loky import ProcessPoolExecutor
 
-        self.pool = ProcessPoolExecutor(1, timeout=None, env={**_SETTINGS, **settings})
-        self.pid = self.pool.submit(_detach, os.getpid())
+        self.pool = ProcessPoolExecutor(
+            1,
+            timeout=None,
+            env={**_SETTINGS, **settings},
+            initializer=_detach,  # and not its first work: a parent may die before it sends that
+            initargs=(os.getpid(),),
+        )
+        self.pid = self.pool.submit(os.getpid)
 
     def call(self, work: Callable[..., U], *arguments: Any) -> U:
         """What ``work`` returns or raises there; ``OSError`` if the process dies, as it does
@@ -111,14 +117,13 @@ _TOLD_TO_STOP = threading.Event()
 _IDLE = threading.Event()
 
 
-def _detach(parent: int) -> int:
-    """The process's number; from now on only `Process.stop` and its parent's death interrupt it."""
+def _detach(parent: int) -> None:
+    """From now on only `Process.stop` and its parent's death interrupt this process."""
     os.setpgid(0, 0)
     multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to its children
     signal.signal(signal.SIGINT, _note_stop)
     _IDLE.set()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    return os.getpid()
 
 
 def _note_stop(*_: Any) -> None:

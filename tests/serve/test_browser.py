@@ -27,6 +27,15 @@ CLICK = """async (points) => {
 }"""
 
 
+def until(page: Any, expression: str, argument: Any = None) -> None:
+    """Wait until an expression holds; the page itself may evaluate nothing (its policy)."""
+    for _ in range(1200):
+        if page.evaluate(expression, argument):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"it never came: {expression}")
+
+
 @pytest.fixture
 def page(chromium: Any, server: Server) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
@@ -73,7 +82,7 @@ def test_a_world_is_chosen_and_begun_on_a_phone(chromium: Any, server: Server) -
     page.get_by_text("Shape matching").click()
     page.get_by_role("button", name="Begin").tap()
     page.wait_for_selector(".screen")
-    page.wait_for_function("document.querySelector('.screen').clientWidth > 100")
+    until(page, "document.querySelector('.screen').clientWidth > 100")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.querySelector('.screen').clientWidth") == 320  # 2 px each way
     assert page.evaluate("getComputedStyle(document.querySelector('.picture')).imageRendering") == (
@@ -139,9 +148,9 @@ def test_two_tabs_agree(page: Any, server: Server) -> None:
     other.goto(page.url)
     other.wait_for_selector(".buttons button")
     page.evaluate(CLICK, [[100, 150]])
-    other.wait_for_function("document.querySelector('.counters').innerText.includes('Points\\n01')")
+    until(other, "document.querySelector('.counters').innerText.includes('Points\\n01')")
     other.evaluate(CLICK, [[120, 150]])
-    page.wait_for_function("document.querySelector('.counters').innerText.includes('Points\\n02')")
+    until(page, "document.querySelector('.counters').innerText.includes('Points\\n02')")
     assert server.get(f"/api/sessions/{name}")["count"] == 2
 
 
@@ -153,7 +162,7 @@ def test_the_keyboard_alone_is_enough(page: Any, server: Server) -> None:
         keys = key.split("+") if key.startswith("Arrow") else [key]
         for one in keys:
             page.keyboard.press(one)
-        page.wait_for_function(answered, arg=number)
+        until(page, answered, number)
     rows = server.get(f"/api/sessions/{name}")
     assert dict(rows["status"])["Points"] == "0"
     assert rows["can_redo"]
@@ -192,28 +201,28 @@ def test_a_model_is_watched_tripped_taken_over_and_steered(page: Any, server: Se
     made = server.post("/api/watch", task="colored_dot_tracking", world_seed=(2 << 40) + 5)
     page.goto(f"{server.address}/watch?run={made['id']}")
     shown = "document.querySelector('.head p').innerText.includes"
-    page.wait_for_function("document.querySelector('.meter b').innerText !== '–'")
+    until(page, "document.querySelector('.meter b').innerText !== '–'")
     page.get_by_role("button", name="One click on").click()
-    page.wait_for_function(f"{shown}('click 1 of 1')")
+    until(page, f"{shown}('click 1 of 1')")
     page.get_by_role("button", name="Trip it up").click()
     page.wait_for_selector(".truth.stands")
     assert "a mistake stands" in page.inner_text(".log")
     page.get_by_role("button", name="One click on").click()
-    page.wait_for_function("document.querySelector('.log').innerText.includes('undone after 1')")
+    until(page, "document.querySelector('.log').innerText.includes('undone after 1')")
     page.get_by_role("button", name="Take over").click()
     page.wait_for_selector(".screen.mine")
     count = server.get(f"/api/sessions/{made['id']}")["count"]
     page.mouse.click(*_at(page, [120, 150]))
-    page.wait_for_function(f"{shown}('click {count + 1} of')")
+    until(page, f"{shown}('click {count + 1} of')")
     page.get_by_role("button", name="Hand back").click()
     slider = page.get_by_label("Along the mistake direction, in separations")
     slider.fill("-3")
     page.get_by_role("heading", name="Unsteered twin").wait_for()
     page.get_by_role("button", name="One click on").click()
-    page.wait_for_function(f"{shown}('click {count + 2} of')")
+    until(page, f"{shown}('click {count + 2} of')")
     rows = server.get(f"/api/sessions/{made['id']}")["steps"]
     assert [row["source"] for row in rows[-2:]] == ["pointer", "model"]
     assert rows[-1]["steer"]["amount"] == -3
     page.get_by_label("Click of the episode").press("Home")
-    page.wait_for_function(f"{shown}('click 0 of')")
+    until(page, f"{shown}('click 0 of')")
     assert "step=0" in page.url
