@@ -178,7 +178,7 @@ def test_everything_has_a_name_that_can_be_read_aloud(page: Any, server: Server)
         unnamed = page.evaluate(
             """() => [...document.querySelectorAll(
               "button, a, input, select, [role], [tabindex='0']")]
-              .filter((e) => e.offsetParent && !e.closest("#toast")
+              .filter((e) => e.offsetParent && !e.closest("[role=status]")
                 && !(e.ariaLabel || e.innerText?.trim() || e.labels?.length || e.alt
                      || e.querySelector?.("img[alt]:not([alt=''])")))
               .map((e) => e.outerHTML.slice(0, 120))"""
@@ -200,8 +200,8 @@ def test_markup_in_names_stays_text(page: Any, server: Server) -> None:
 def test_a_model_is_watched_tripped_taken_over_and_steered(page: Any, server: Server) -> None:
     made = server.post("/api/watch", task="colored_dot_tracking", world_seed=(2 << 40) + 5)
     page.goto(f"{server.address}/watch?run={made['id']}")
-    shown = "document.querySelector('.head p').innerText.includes"
-    until(page, "document.querySelector('.meter b').innerText !== '–'")
+    shown = "document.querySelector('.head p')?.innerText.includes"
+    until(page, "!['–', undefined].includes(document.querySelector('.meter b')?.innerText)")
     page.get_by_role("button", name="One click on").click()
     until(page, f"{shown}('click 1 of 1')")
     page.get_by_role("button", name="Trip it up").click()
