@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcprobe.annotators.clicks import Point, Press, Region
-from bcprobe.annotators.persona import Habits, Persona
+from bcprobe.annotators.persona import USUAL, Habits, Persona
 from bcprobe.annotators.policy import Memory, Option, Policy
 from bcprobe.tasks import (
     animal_behavioral_tracking,
@@ -220,3 +220,8 @@ _AGAIN: dict[str, Callable[[Any, Any], tuple[float, float] | None]] = {
     "animal_limb_tracking": _again,
     "animal_behavioral_tracking": _again,
 }
+
+
+def in_manner(policy: Policy, task: Task, persona: Persona) -> Policy:
+    """The policy as a persona follows it: itself, or with the persona's manner around it."""
+    return policy if persona.manner == USUAL else MannerPolicy(policy, task)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bcprobe.annotators.clicks import Press, ScreenDistribution, Target, mixture, sample_click
-from bcprobe.annotators.persona import USUAL, Habits, Persona
+from bcprobe.annotators.persona import Habits, Persona
 from bcprobe.gui.layouts import Arrangement
 from bcprobe.tasks.base import State, Task, World
 from bcprobe.types import Click
@@ -65,10 +65,6 @@ class Annotator:
         persona: Persona,
         rng: np.random.Generator,
     ) -> None:
-        if persona.manner != USUAL:
-            from bcprobe.annotators.manner import MannerPolicy
-
-            policy = MannerPolicy(policy, task)
         self.policy, self.task, self.world = policy, task, world
         self.arrangement, self.persona, self.rng = arrangement, persona, rng
         self.names = [button.name for button in task.buttons]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bcprobe.annotators import get_annotator
+from bcprobe.annotators.manner import in_manner
 from bcprobe.annotators.persona import Persona, draw_persona
 from bcprobe.annotators.policy import Annotator, Choices
 from bcprobe.episodes.simulator import Simulator
@@ -24,6 +25,7 @@ def annotator_before(simulator: Simulator, seed: int) -> Annotator:
     """The annotator of a seed at its place before a world, to work or to watch."""
     persona, rng = draw_annotator(simulator.task.name, seed)
     policy = get_annotator(simulator.task.name)
+    policy = in_manner(policy, simulator.task, persona)
     return Annotator(policy, simulator.task, simulator.world, simulator.arrangement, persona, rng)
 
 
@@ -45,7 +47,14 @@ class AnnotatorClicker:
         """Sit down before each world."""
         self.simulators = simulators
         self.annotators = [
-            Annotator(get_annotator(s.task.name), s.task, s.world, s.arrangement, persona, rng)
+            Annotator(
+                in_manner(get_annotator(s.task.name), s.task, persona),
+                s.task,
+                s.world,
+                s.arrangement,
+                persona,
+                rng,
+            )
             for s, persona, rng in zip(simulators, self.personas, self.rngs, strict=True)
         ]
 
