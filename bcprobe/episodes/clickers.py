@@ -23,10 +23,13 @@ def draw_annotator(task: str, seed: int) -> tuple[Persona, np.random.Generator]:
 
 def annotator_before(simulator: Simulator, seed: int) -> Annotator:
     """The annotator of a seed at its place before a world, to work or to watch."""
-    persona, rng = draw_annotator(simulator.task.name, seed)
-    policy = get_annotator(simulator.task.name)
-    policy = in_manner(policy, simulator.task, persona)
-    return Annotator(policy, simulator.task, simulator.world, simulator.arrangement, persona, rng)
+    return _seated(simulator, *draw_annotator(simulator.task.name, seed))
+
+
+def _seated(simulator: Simulator, persona: Persona, rng: np.random.Generator) -> Annotator:
+    task = simulator.task
+    policy = in_manner(get_annotator(task.name), task, persona)
+    return Annotator(policy, task, simulator.world, simulator.arrangement, persona, rng)
 
 
 class AnnotatorClicker:
@@ -47,15 +50,8 @@ class AnnotatorClicker:
         """Sit down before each world."""
         self.simulators = simulators
         self.annotators = [
-            Annotator(
-                in_manner(get_annotator(s.task.name), s.task, persona),
-                s.task,
-                s.world,
-                s.arrangement,
-                persona,
-                rng,
-            )
-            for s, persona, rng in zip(simulators, self.personas, self.rngs, strict=True)
+            _seated(simulator, persona, rng)
+            for simulator, persona, rng in zip(simulators, self.personas, self.rngs, strict=True)
         ]
 
     def act(self, live: Sequence[int]) -> list[Click]:
