@@ -12,7 +12,7 @@ const RAMP = Array.from({ length: 256 }, (_, v) => {
 });
 const COOL = Array.from({ length: 256 }, (_, v) => {
   const t = v / 255;
-  return [Math.round(20 + 66 * t), Math.round(90 + 140 * t), Math.round(170 + 75 * t), Math.round(225 * Math.min(1, 1.3 * t))];
+  return [Math.round(20 + 66 * t), Math.round(90 + 140 * t), Math.round(170 + 75 * t), Math.round(165 * t)];
 });
 
 export class Screen {
@@ -44,11 +44,12 @@ export class Screen {
   fit() {
     const dense = devicePixelRatio || 1;
     const room = Math.min(this.frame.clientWidth, this.most, Math.max(320, (innerHeight - 120) * WIDTH / HEIGHT));
-    const times = Math.floor(room * dense / WIDTH);
-    const width = times >= 1 ? times * WIDTH / dense : room;
+    const times = Math.floor(room * dense / WIDTH), whole = times * WIDTH / dense;
+    const fits = times >= 1 && (whole >= 300 || whole >= room);  // on a small phone size counts more
+    const width = fits ? whole : room;
     this.node.style.width = `${width}px`;
     this.node.style.height = `${width * HEIGHT / WIDTH}px`;
-    this.canvas.style.imageRendering = times >= 1 ? "pixelated" : "auto";
+    this.canvas.style.imageRendering = fits ? "pixelated" : "auto";
   }
 
   /** Draw a picture, by address; resolves once it is on the screen, to false if another overtook it. */
