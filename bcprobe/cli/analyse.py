@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from bcprobe.probes.result import ProbeResult
 
+#: What a probe's score is held against: as hard a question, without the trained network's inside.
+BASELINES = ("untrained", "pixels", "pixels_cnn", "previous_action", "click_history", "p_undo")
 LATENTS = ("mistake", "phase", "position", "progress", "undo_next", "mistake_kind")
 
 
@@ -105,8 +107,24 @@ def probe(
         print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
     for name, reason in found.skipped.items():
         typer.echo(f"{name} is skipped: {reason}")
+    typer.echo(_conclusion(found))
     if out is not None:
         typer.echo(f"{out}: table, plot and direction card")
+
+
+def _conclusion(found: ProbeResult) -> str:
+    """The best layer with its score, and the highest baseline beside it, in one line."""
+    best = found.best
+    line = f"best: after layer {best.layer}, {best.negatives} negatives"
+    if best.score is not None:
+        line = f"{line}, {found.metric} {best.score} on episodes that did not choose it"
+    known = {name: one for name, one in found.controls().items() if name in BASELINES}
+    beside = found.baselines()
+    known |= {row.kind: row for row in beside.itertuples() if row.kind in BASELINES}
+    if not known:
+        return line
+    highest = max(known, key=lambda name: known[name].estimate)
+    return f"{line}; highest baseline: {highest} {known[highest].estimate:.3f}"
 
 
 def _print_tasks(found: ProbeResult, title: str) -> None:

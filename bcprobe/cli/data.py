@@ -37,11 +37,10 @@ def tasks(json_: Json = False) -> None:
     }
     if json_:
         return print_json(document)
-    rows = [
-        [t["name"], t["title"], " ".join(t["buttons"]), " ".join(t["difficulties"])]
-        for t in document["tasks"]
-    ]
-    print_table(["task", "title", "buttons", "difficulties"], rows)
+    rows = [[t["name"], ", ".join(t["buttons"])] for t in document["tasks"]]
+    print_table(["task", "buttons"], rows)
+    levels = dict.fromkeys(name for t in document["tasks"] for name in t["difficulties"])
+    typer.echo(f"difficulties: {', '.join(levels)}\n")
     print_table(["layout", "held out"], [[x["name"], x["held_out"]] for x in document["layouts"]])
 
 

@@ -214,7 +214,7 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
     """The probe beside what needs no probe, task by task, and what it adds to them.
 
     ``table`` is that of `bcprobe.probes.result.ProbeResult`, of ``mistake`` over several tasks.
-    Left: with the leading negatives; middle: with negatives that look alike in the click history;
+    Left: the baselines' negatives; middle: negatives that look alike in the click history;
     right: gain in ROC AUC of a stack of baselines and probe over one without the probe.
     """
     own = at_cls(table)

@@ -87,7 +87,7 @@ def test_probes_stand_above_skills_over_training() -> None:
 def test_baselines_stand_beside_the_probe_and_what_it_adds() -> None:
     rows = []
     for task in (*TASKS, "mean"):
-        for negatives, base in (("matched", 0.9), ("history_matched", 0.7)):
+        for negatives, base in (("errable", 0.9), ("history_matched", 0.7)):
             for kind, less in (("probe", 0.0), ("click_history", 0.1), ("p_undo", 0.05)):
                 site = SITES[1] if kind == "probe" else ""
                 names = {"kind": kind, "negatives": negatives, "token": "cls" if site else ""}
@@ -96,11 +96,11 @@ def test_baselines_stand_beside_the_probe_and_what_it_adds() -> None:
             gain = row("added", SITES[1], task, task, 0.03 * number, kind=kind, token="cls")
             rows.append({**gain, "chance": 0.0})
     rows.append(row("pooled", SITES[1], "all", "all", 0.4, kind="selectivity", token="cls"))
-    matched, alike, added = probing.plot_baselines(pd.DataFrame(rows)).axes
-    names = [label.get_text() for label in matched.get_yticklabels()]
+    left, alike, added = probing.plot_baselines(pd.DataFrame(rows)).axes
+    names = [label.get_text() for label in left.get_yticklabels()]
     assert names == ["colored dots", "neuron", "roads", "mean over tasks"]
     probe, history = (probing.BESIDE[name] for name in ("probe", "click_history"))
-    assert marks(matched, probe)[:, 0] == pytest.approx([0.9] * 4)
+    assert marks(left, probe)[:, 0] == pytest.approx([0.9] * 4)
     assert marks(alike, history)[:, 0] == pytest.approx([0.6] * 4)
     assert marks(added, probing.ADDED["added_to_both"])[:, 0] == pytest.approx([0.06] * 4)
 
