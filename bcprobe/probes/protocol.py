@@ -88,7 +88,7 @@ def _of_one(
 ) -> ProbeResult:
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
-    names = at_tokens(data, sites)
+    names = names_read(data, sites, found.best.site, rigor)
     rows = list(one_task_rows(data, label, names, found.best.site, REFITS[rigor]))
     rows += found.rows(scheme=WITHIN, train_task=task, test_task=task)
     tasks, _ = rows_of_tasks({task: data}, label, hard_negatives(label))
@@ -119,7 +119,8 @@ def _of_several(
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
     best = found.best.site
-    rows = list(scheme_rows(parts, label, at_tokens(data, sites), best, REFITS[rigor]))
+    names = names_read(data, sites, best, rigor)
+    rows = list(scheme_rows(parts, label, names, best, REFITS[rigor]))
     rows += found.rows(scheme=POOLED, train_task=ALL, test_task=ALL)
     hard, _ = rows_of_tasks(parts, label, hard_negatives(label))
     if label == "mistake" and len(hard) > 1:
@@ -173,6 +174,12 @@ def at_tokens(data: Activations, sites: Sequence[str]) -> tuple[str, ...]:
     """Names (`name_of`) of the sites at [cls] and, where it was read, at the placed patch."""
     tokens = [token for token in ("cls", "placed") if token in data.tokens]
     return tuple(name_of(site, token) for token in tokens for site in sites)
+
+
+def names_read(data: Activations, sites: Sequence[str], best: str, rigor: str) -> tuple[str, ...]:
+    """Names read: every layer at [cls]; at the placed patch the best, or all in full."""
+    placed = at_tokens(data, sites if rigor == "full" else [best])
+    return tuple(dict.fromkeys([*sites, *placed]))
 
 
 def hard_negatives(label: str) -> str:
