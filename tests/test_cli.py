@@ -45,6 +45,52 @@ def test_show_writes_a_player(bcprobe, tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).stat().st_size > 50_000
 
 
+def test_show_plays_a_mistake_and_a_model(bcprobe, tmp_path: Path) -> None:
+    out = tmp_path / "episode.html"
+    found = json.loads(bcprobe("show", "--mistake", "--out", out, "--json")[1])
+    assert found["mistakes"] >= 1
+    assert found["worked_by"] == "annotator"
+    model = ("--checkpoint", "dots-nano", "--force")
+    worked = json.loads(bcprobe("show", *model, "--out", out, "--json")[1])
+    assert worked["worked_by"] == "dots-nano"
+    assert worked["steps"] > 20
+
+
+def test_version_and_help_by_their_usual_names(bcprobe) -> None:
+    assert bcprobe("--version")[1].startswith("bcprobe 0.")
+    assert bcprobe("-h")[1] == bcprobe("--help")[1]
+    assert "--debug" in bcprobe("-h")[1]
+    assert "--mistake" in bcprobe("show", "-h")[1]
+
+
+def test_a_new_task_works(bcprobe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    from bcprobe.annotators import ANNOTATORS
+    from bcprobe.episodes.record import generate
+    from bcprobe.tasks import TASKS
+
+    for room in ("tasks", "annotators"):
+        (tmp_path / room).mkdir()
+    code, out, _ = bcprobe("new-task", "spot_counting", "--root", tmp_path)
+    assert code == 0
+    assert out.count("wrote ") == 2
+    modules = {}
+    for room in ("tasks", "annotators"):
+        name = f"bcprobe.{room}.spot_counting"
+        spec = importlib.util.spec_from_file_location(name, tmp_path / room / "spot_counting.py")
+        modules[room] = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, modules[room])
+        spec.loader.exec_module(modules[room])
+    monkeypatch.setitem(TASKS, "spot_counting", modules["tasks"].SpotCounting())
+    monkeypatch.setitem(ANNOTATORS, "spot_counting", modules["annotators"].SpotCountingPolicy())
+    episodes = [generate("spot_counting", seed) for seed in range(20)]
+    assert all(one.outcome.success for one in episodes)
+    assert any(step.latents.mistake for one in episodes for step in one.steps)
+    again = bcprobe("new-task", "spot_counting", "--root", tmp_path)
+    assert again[0] == 2
+
+
 def test_generate_writes_episodes_that_read_back(bcprobe, tmp_path: Path) -> None:
     from bcprobe.episodes.record import frame_hash
     from bcprobe.episodes.store import read_episodes

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,7 @@ from bcprobe.cli import analyse, data, models
 from bcprobe.cli import patch as patching
 from bcprobe.cli import serve as serving
 from bcprobe.cli.examples import epilog
+from bcprobe.cli.new_task import new_task
 from bcprobe.cli.study import experiments, study
 from bcprobe.errors import InputError, Interrupted
 
@@ -27,10 +29,32 @@ app = typer.Typer(
     name="bcprobe",
     help="What does a network that learned to annotate by watching annotators represent?",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from bcprobe import __version__
+
+        typer.echo(f"bcprobe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere in a line.")
+    ] = False,
+) -> None:
+    """What does a network that learned to annotate by watching annotators represent?"""
+
+
 for verb in (
     data.tasks,
     data.show,
@@ -47,8 +71,9 @@ for verb in (
     analyse.figure,
     models.checkpoints,
     serving.serve,
+    new_task,
 ):
-    app.command(epilog=epilog(verb.__name__))(verb)
+    app.command(verb.__name__.replace("_", "-"), epilog=epilog(verb.__name__))(verb)
 #: Verbs that have another name now.
 RENAMED = {"experiment": "study"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,19 +52,33 @@ def show(
     ),
     layout: Layout = "original",
     difficulty: Difficulty = "default",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="A model that works the world instead of an annotator.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Of the model's clicks; 0 takes the likeliest.", min=0)
+    ] = 0.0,
+    mistake: Annotated[
+        bool, typer.Option("--mistake", help="The first world from --seed on with a mistake.")
+    ] = False,
     force: Force = False,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Number of the world.", min=0)] = 0,
     json_: Json = False,
 ) -> None:
-    """Play one annotator's episode: screenshots, clicks, phases and mistakes."""
-    from bcprobe.episodes import player, record
+    """Play an episode of an annotator or a model: screenshots, clicks, phases and mistakes."""
+    from bcprobe.episodes import player
     from bcprobe.files import check_free
 
     writers = {".html": player.write_html, ".gif": player.write_gif}
     if out.suffix not in writers:
         raise InputError(f"cannot show as '{out.name}': name it .html or .gif")
     check_free(out, force=force)
-    episode = record.generate(task, seed, layout=layout, difficulty=difficulty)
+    worked = _worked(task, checkpoint, temperature, layout=layout, difficulty=difficulty)
+    tried = range(seed, seed + (_TRIES if mistake else 1))
+    found = ((number, worked(number)) for number in tried)
+    seed, episode = next((one for one in found if not mistake or mistakes_of(one[1])), (seed, None))
+    if episode is None:
+        raise InputError(f"no mistake in worlds {tried.start}-{tried.stop - 1}; try another --seed")
     writers[out.suffix](episode, out)
     document = {
         "out": str(out),
@@ -72,11 +87,43 @@ def show(
         "steps": len(episode),
         "score": episode.outcome.score,
         "success": episode.outcome.success,
-        "mistakes": sum(step.undo_next for step in episode.steps),
+        "worked_by": episode.origin,
+        "mistakes": mistakes_of(episode),
+        "undos": sum(step.undo_next for step in episode.steps),
     }
     if json_:
         return print_json(document)
-    typer.echo(f"{out}: {len(episode)} clicks, score {episode.outcome.score:.2f}")
+    typer.echo(
+        f"wrote {out}: world {seed} worked by {episode.origin}, {len(episode)} clicks, "
+        f"{document['mistakes']} mistakes, score {episode.outcome.score:.2f}"
+    )
+
+
+#: Worlds looked through for a mistake.
+_TRIES = 50
+
+
+def mistakes_of(episode: Any) -> int:
+    """Times at which a mistake comes to stand in an episode."""
+    stands = [False, *(step.latents.mistake for step in episode.steps)]
+    return sum(now and not before for before, now in pairwise(stands))
+
+
+def _worked(task: str, checkpoint: str | None, temperature: float, **shown: Any) -> Any:
+    """What works a world by its number: the annotator, or a checkpoint's model."""
+    from bcprobe.episodes import record
+
+    if checkpoint is None:
+        return lambda number: record.generate(task, number, **shown)
+    from bcprobe.episodes.model_policy import ModelPolicy
+    from bcprobe.model.checkpoint import load_checkpoint
+    from bcprobe.tasks import get_task
+
+    name, model = get_task(task).name, load_checkpoint(checkpoint)
+    reach = model.config.reach if temperature == 0 else None
+    policy = ModelPolicy(model, temperature, reach=reach)
+    options = {**shown, "origin": checkpoint, "max_steps": record.MAX_STEPS}
+    return lambda number: record.work(policy, name, [number], **options)[0]
 
 
 def generate(
@@ -137,7 +184,8 @@ def generate(
     steps = sum(len(episode) for episode in made)
     if json_:
         return print_json({"out": str(out), "episodes": len(made), "steps": steps})
-    typer.echo(f"{out}: {len(made)} episodes, {steps} steps")
+    typer.echo(f"wrote {out}: {len(made)} episodes, {steps} steps")
+    typer.echo(f"next: bcprobe stats --data {out}")
 
 
 def _own_worlds(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "tasks": ("bcprobe tasks", "bcprobe tasks --json"),
-    "show": ("bcprobe show cell_lineage_tracking --seed 3 --out episode.html",),
+    "show": (
+        "bcprobe show colored_dot_tracking --mistake --out mistake.html",
+        "bcprobe show colored_dot_tracking --checkpoint dots-nano --temperature 1 --out model.gif",
+    ),
+    "new-task": ("bcprobe new-task spot_counting",),
     "generate": (
         "bcprobe generate --tasks all --episodes 20 --out data",
         "bcprobe generate --images stack.tif --labels instances.tif --out data",
@@ -53,4 +57,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 def epilog(verb: str) -> str:
     """End of a verb's help: its examples, line by line."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[verb])])
+    return "\n".join(
+        ["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[verb.replace("_", "-")])]
+    )

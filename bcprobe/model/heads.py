@@ -257,7 +257,7 @@ class PointerHead(nn.Module):
             self.score = nn.Linear(config.d_model, 1, bias=False)
 
     def forward(self, patches: Tensor, cls: Tensor, cells: Tensor) -> PointerClicks:
-        """Distribution from final patch tokens [b, t, patch, d] and final [cls] [b, t, d].
+        """Distribution from final patch tokens [b, t, patch, d] and [cls], shape [b, t, d].
 
         ``cells`` [b, t, patch, cell, channel] are the encoder's.
         """
@@ -355,7 +355,7 @@ class IndependentHead(nn.Module):
         self.down = nn.Linear(config.d_model, SCREEN_HEIGHT)
 
     def forward(self, patches: Tensor, cls: Tensor, cells: Tensor) -> IndependentClicks:
-        """Distribution from final [cls] [b, t, d]; patch tokens and cells are not read."""
+        """Distribution from final [cls], shape [b, t, d]; patch tokens and cells are not read."""
         return IndependentClicks(
             self.across(cls).log_softmax(-1, dtype=torch.float32),
             self.down(cls).log_softmax(-1, dtype=torch.float32),

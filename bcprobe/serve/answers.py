@@ -186,7 +186,7 @@ def readings(job: Job, first: int, last: int) -> list[dict[str, Any]]:
 def decide(job: Job, number: int) -> dict[str, Any]:
     """The model before click ``number``, unsteered, taken apart: click lens and attention.
 
-    ``lens`` holds the click map after each layer; ``attention`` [layer][head] the weight of [cls]
+    ``lens`` holds the click map after each layer; ``attention`` [layer, head] the weight of [cls]
     on each patch of the present frame and ``back`` of the frame before, as bytes.
     """
     clicks = [Click(*one) for one in job["clicks"]]
