@@ -11,7 +11,6 @@ from bcprobe.activations.extract import collect
 from bcprobe.activations.gather import activations
 from bcprobe.activations.lens import look
 from bcprobe.episodes.record import generate
-from bcprobe.explore import read_out
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.protocol import probe
@@ -36,8 +35,8 @@ def at_work() -> pd.DataFrame:
     episodes = (generate(task, split_seed("test", _EPISODES + number)) for number in count())
     episode, undo = next((e, t) for e in episodes for t in corrections(e))
     found = probe(activations(POINTER, task, episodes=_EPISODES), "mistake")
-    predicted = collect(model, [episode]).predictions
-    assert predicted is not None
+    seen = collect(model, [episode], [found.best.site])
+    assert seen.predictions is not None
     rows = []
     for step in (undo + by for by in SHOWN):
         heat = look(episode, step, model).heat[-1]
@@ -54,8 +53,9 @@ def at_work() -> pd.DataFrame:
                 }
             )
         )
-    (held,) = read_out(episode, model, [found]).values()
-    for kind, values in (("p_undo", predicted["p_undo"].to_numpy(float)), ("probe", held)):
+    along = seen.at(found.best.site).astype(float) @ found.direction
+    held = (along - found.fitted.centre[0]) / found.fitted.separation[0]
+    for kind, values in (("p_undo", seen.predictions["p_undo"].to_numpy(float)), ("probe", held)):
         rows.append(
             pd.DataFrame({"step": np.arange(len(episode)), "kind": kind, "value": values}).assign(
                 row=-1, column=-1
