@@ -119,6 +119,10 @@ _IDLE = threading.Event()
 
 def _detach(parent: int) -> None:
     """From now on only `Process.stop` and its parent's death interrupt this process."""
+    from joblib.externals.loky import process_executor
+
+    # a process that grows by 300 MB is otherwise replaced, and the models it holds are lost
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     os.setpgid(0, 0)
     multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to its children
     signal.signal(signal.SIGINT, _note_stop)

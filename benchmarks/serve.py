@@ -108,6 +108,9 @@ def main() -> None:
         assert server.stdout is not None
         port = int(server.stdout.readline().rpartition(":")[2].rstrip("/\n"))
         try:
+            wake = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            wake.request("GET", "/api/models/dots-nano")
+            wake.getresponse().read()
             alone = load(port, 1, arguments.seconds / 2, 0.1)
             crowd = load(port, arguments.people, arguments.seconds, PAUSE)
             stop, steps = threading.Event(), []
