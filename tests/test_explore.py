@@ -16,11 +16,12 @@ from bcprobe.activations.extract import collect
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
-from bcprobe.explore import Explorer, explore, read_out
+from bcprobe.explore import Explorer, explore
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import make_card, write_card
 from bcprobe.probes.directions import Direction
+from bcprobe.probes.read_out import read_out
 
 SITE = "blocks.1.hook_resid_post"
 

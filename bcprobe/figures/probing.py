@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bcprobe.figures.marks import Look, legend, level, lines, matrix, panels, rows, tilt
-from bcprobe.figures.style import TASKS, TEXT, in_style, new_figure
+from bcprobe.figures.style import COLUMN, TASKS, TEXT, in_style, new_figure
 from bcprobe.palette import COLOURS
 
 ALL, MEAN = "all", "mean"
@@ -248,7 +248,8 @@ def plot_psychometric(table: pd.DataFrame) -> Figure:
     on the axis marks a curve's threshold, with its interval.
     """
     tasks = {task: name for task, name in TASKS.items() if task in set(table["task"])}
-    figure = new_figure(1.55 * -(-len(tasks) // ACROSS) + 0.5, TEXT)
+    down = -(-len(tasks) // ACROSS)
+    figure = new_figure(1.55 * down + 0.5, TEXT if len(tasks) > 1 else COLUMN)
     axes = panels(figure, len(tasks), ACROSS, sharex=True, sharey=True)
     for axis, (task, name) in zip(axes, tasks.items(), strict=True):
         axis.set(ylim=(-0.08, 1.03), xlabel="truth moved by, px", ylabel="share")
@@ -256,7 +257,7 @@ def plot_psychometric(table: pd.DataFrame) -> Figure:
         own = table[table["task"] == task]
         lines(axis, own[own["what"].isin(["rate", "mistake"])], "shift", "detector", DETECTORS)
         _thresholds(axis, own[own["what"] == "threshold"])
-    legend(figure, DETECTORS.values(), ncols=3)
+    legend(figure, DETECTORS.values(), ncols=3 if len(tasks) > 1 else 2)
     return figure
 
 
