@@ -221,6 +221,7 @@ def stats(
     data: Annotated[Path | None, typer.Option(help="Folder of episodes to use instead.")] = None,
     difficulty: Annotated[str | None, typer.Option(help="easy, default or hard.")] = None,
     seed: Annotated[int | None, typer.Option(help="First world; default: 0.", min=0)] = None,
+    details: Annotated[bool, typer.Option("--details", help="Print every quantity.")] = False,
     json_: Json = False,
 ) -> None:
     """Tell how annotators behave, beside the people of the paper."""
@@ -254,12 +255,17 @@ def stats(
         lines = [
             [row.quantity, number(row), people_range(row), verdict(row.human_like)]
             for row in rows.itertuples()
+            if details or row.quantity in _BRIEF
         ]
         print_table(["quantity", "annotator [95 %]", "people", "inside"], lines, str(name))
     if table["task"].nunique() > 1:
         lines = [[name, str(score)] for name, score in behaviour_total(made).items()]
         print_table(["quantity", "annotator [95 %]"], lines, "all tasks together")
-    typer.echo(f"people: {HUMAN_SOURCE}")
+    typer.echo(f"people: {HUMAN_SOURCE}" + ("" if details else "; --details for all quantities"))
+
+
+#: What `stats` prints of a task unless asked for more.
+_BRIEF = ("steps", "place", "undo", "mistake_rate", "delayed_undo_share", "success")
 
 
 def _people_stats(people: list[Episode], json_: bool) -> None:

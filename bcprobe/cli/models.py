@@ -86,7 +86,8 @@ def train(
         return None
     if json_:
         return print_json({"out": str(folder), "experiment": experiment})
-    typer.echo(f"{folder}: trained")
+    typer.echo(f"wrote {folder}: the checkpoint")
+    typer.echo(f"next: bcprobe evaluate --checkpoint {folder}")
 
 
 def evaluate(

@@ -82,7 +82,7 @@ def patch(
             rows.append([label, *(by_layer.get(one, "") for one in layers)])
         print_table(["tokens", *(f"{one:.0f}" for one in layers)], rows, f"{title}: {where}")
     if out is not None:
-        typer.echo(f"{out}: table and figure")
+        typer.echo(f"wrote {out}: table and figure")
 
 
 def _when(lag: int, later: int) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bcprobe.cli.console import print_json
-from bcprobe.cli.options import DEFAULT_CHECKPOINT, CheckpointName, Json, Seed
+from bcprobe.cli.options import DEFAULT_CHECKPOINT, CheckpointName, Json
 from bcprobe.errors import InputError
 
 
@@ -29,7 +29,6 @@ def serve(
         Path | None, typer.Option(help="Only write the kept sessions as Parquet into a folder.")
     ] = None,
     json_: Json = False,
-    seed: Seed = 0,
 ) -> None:
     """Annotate, watch a model and explore episodes in the browser."""
     if export is None:

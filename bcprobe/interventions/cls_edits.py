@@ -162,7 +162,7 @@ def ablate(direction: Tensor, centre: float) -> Edit:
 
 
 def swap(direction: Tensor, other: Tensor) -> Edit:
-    """Take the component along a unit direction [d] from the other twin's [cls], shape [pair, d]."""
+    """Take the component along a unit direction [d] from the other twin's [cls]: [pair, d]."""
     return lambda x: x + ((other - x) @ direction)[:, None] * direction
 
 
