@@ -10,7 +10,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c "$(FITS)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
-.PHONY: demo test test-all coverage lab lint types docs notebooks figures bench clean
+.PHONY: demo test test-all soak coverage lab lint types docs notebooks figures bench clean
 .NOTPARALLEL:
 
 demo: .venv/base.stamp
@@ -24,6 +24,10 @@ test: .venv/dev.stamp
 # Slow ones too: kills, many runs, a browser.
 test-all: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST)
+
+# Random clicks, memory, two probes at once, kills: under ten minutes.
+soak: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/test_soak.py tests/training/test_kills.py
 
 coverage: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term $(PYTEST)
