@@ -14,7 +14,6 @@ from bcprobe.episodes.record import generate
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.probes.protocol import probe
-from bcprobe.probes.read_out import read_out
 from bcprobe.rng import split_seed
 from bcprobe.tables.evaluation import POINTER
 from bcprobe.tables.lens import SQUARE, corrections
