@@ -107,28 +107,9 @@ def probe(
         print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
     for name, reason in found.skipped.items():
         typer.echo(f"{name} is skipped: {reason}")
-    typer.echo(_conclusion(found))
     if out is not None:
         typer.echo(f"wrote {out}: table, plot and direction card")
     typer.echo(_conclusion(found))
-
-
-def _conclusion(found: ProbeResult) -> str:
-    """The headline, and the strongest of what the probe has to beat."""
-    score = found.score
-    line = (
-        f"best: {_short(found.best.site)}, {found.metric} {score.estimate:.3f} "
-        f"[{score.lower:.3f}, {score.upper:.3f}]"
-    )
-    below = {name: one for name, one in found.controls().items() if name in _RIVALS}
-    if not below:
-        return line
-    name = max(below, key=lambda one: below[one].estimate)
-    return f"{line}; highest baseline: {name} {below[name].estimate:.3f}"
-
-
-#: Controls and baselines in the units of the score.
-_RIVALS = ("pixels", "previous_action", "untrained", "click_history", "p_undo", "shuffled")
 
 
 def _conclusion(found: ProbeResult) -> str:
