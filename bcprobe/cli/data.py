@@ -62,7 +62,9 @@ def show(
         bool, typer.Option("--mistake", help="The first world from --seed on with a mistake.")
     ] = False,
     force: Force = False,
-    seed: Annotated[int, typer.Option(help="Number of the world.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number of the world; of the test split for a model.", min=0)
+    ] = 0,
     json_: Json = False,
 ) -> None:
     """Play an episode of an annotator or a model: screenshots, clicks, phases and mistakes."""
@@ -110,20 +112,21 @@ def mistakes_of(episode: Any) -> int:
 
 
 def _worked(task: str, checkpoint: str | None, temperature: float, **shown: Any) -> Any:
-    """What works a world by its number: the annotator, or a checkpoint's model."""
+    """What works a world by its number: the annotator, or a model in that of the test split."""
     from bcprobe.episodes import record
 
     if checkpoint is None:
         return lambda number: record.generate(task, number, **shown)
     from bcprobe.episodes.model_policy import ModelPolicy
     from bcprobe.model.checkpoint import load_checkpoint
+    from bcprobe.rng import split_seed
     from bcprobe.tasks import get_task
 
     name, model = get_task(task).name, load_checkpoint(checkpoint)
     reach = model.config.reach if temperature == 0 else None
     policy = ModelPolicy(model, temperature, reach=reach)
     options = {**shown, "origin": checkpoint, "max_steps": record.MAX_STEPS}
-    return lambda number: record.work(policy, name, [number], **options)[0]
+    return lambda number: record.work(policy, name, [split_seed("test", number)], **options)[0]
 
 
 def generate(
