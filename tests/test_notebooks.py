@@ -109,7 +109,13 @@ def work(path: Path, parameters: dict[str, Any]) -> Worked:
 
 def test_the_stories_are_there() -> None:
     names = {path.stem for path in SOURCES}
-    assert {"first_look", "for_transformer_lens_users", "mistake_direction", "your_own"} <= names
+    assert names >= {
+        "first_look",
+        "for_transformer_lens_users",
+        "mistake_direction",
+        "where_is_the_mistake",
+        "your_own",
+    }
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -160,13 +166,12 @@ def test_mistake_direction(parameters: dict[str, Any]) -> None:
     assert "right placements in 12 episodes" in found.printed
 
 
-def test_steering(parameters: dict[str, Any]) -> None:
-    found = work(FOLDER / "steering.py", parameters)
-    assert found.figures == 1
-    table, *episodes = (data["text/html"] for data in found.shown if "text/html" in data)
-    assert table.count("<tr>") == 4
-    assert "Worked by: dose 2" in episodes[0]
-    assert "Worked by: dose 0" in episodes[1]
+def test_where_is_the_mistake(parameters: dict[str, Any]) -> None:
+    found = work(FOLDER / "where_is_the_mistake.py", parameters)
+    tables = [data["text/html"] for data in found.shown if "text/html" in data]
+    assert "placed patch" in tables[0]
+    assert "mean_difference" in tables[1]
+    assert "image/png" in found.kinds() or found.figures
 
 
 def test_your_own(parameters: dict[str, Any]) -> None:

@@ -64,8 +64,8 @@ for verb in (
     models.evaluate,
     analyse.probe,
     patching.patch,
+    patching.steer,
     analyse.activations,
-    analyse.intervene,
     study,
     experiments,
     analyse.figure,
@@ -75,7 +75,7 @@ for verb in (
 ):
     app.command(verb.__name__.replace("_", "-"), epilog=epilog(verb.__name__))(verb)
 #: Verbs that have another name now.
-RENAMED = {"experiment": "study"}
+RENAMED = {"experiment": "study", "intervene": "steer"}
 
 
 def main() -> None:

@@ -26,8 +26,6 @@ from bcprobe.model.registry import tasks_for
 from bcprobe.progress import track
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bcprobe.probes.result import ProbeResult
 
 #: What a probe's score is held against: as hard a question, without the trained network's inside.
@@ -189,70 +187,6 @@ def activations(
     if json_:
         return print_json({"out": str(made), "files": files})
     typer.echo(f"wrote {made}: {len(files)} files, {pool.episodes} episodes")
-
-
-def intervene(
-    latent: Annotated[str, typer.Option(help="mistake or undo_next.")] = "mistake",
-    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
-    task: TaskNames = None,
-    site: Annotated[
-        list[str] | None, typer.Option(help="Hook name, may be repeated; default: every layer.")
-    ] = None,
-    pairs: Annotated[int, typer.Option(help="Counterfactual twins of each task.")] = 40,
-    loops: Annotated[int, typer.Option(help="Worlds of each task worked closed loop.")] = 10,
-    episodes: Annotated[int, typer.Option(help="Test episodes of each task to fit on.")] = 60,
-    layout: Layout = "original",
-    out: Out = None,
-    seed: Seed = 0,
-    json_: Json = False,
-) -> None:
-    """Steer, ablate and swap a latent's direction: the next click, and whole episodes.
-
-    Tasks default to those the checkpoint was trained on; with several, each is also moved
-    along the direction fitted on all the others.
-    """
-    check_name("latent", latent, LATENTS)
-    tasks = list(tasks_for(task, checkpoint))
-    from bcprobe.interventions.steering import intervene as run
-    from bcprobe.results import write_table
-
-    found = run(
-        checkpoint,
-        tasks,
-        latent,
-        sites=site or None,
-        pairs=at_least_one("--pairs", pairs),
-        episodes=at_least_one("--episodes", episodes),
-        loops=at_least_one("--loops", loops),
-        seed=seed,
-        layout=layout,
-    )
-    if out is not None:
-        from bcprobe.figures import steering, style
-
-        write_table(found.table(), out / "intervention.parquet")
-        style.save(steering.plot(found.table()), out, "intervention")
-    if json_:
-        return print_json(found.as_dict())
-    shown = found.table()
-    if len(tasks) > 1:
-        shown = shown[shown["task"] == "all"]
-    which = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks together"
-    title = f"{latent}, {checkpoint}, {which}"
-    _print_effects(shown[shown["metric"] == "p_undo"], f"P(Undo), {title}, {found.pairs} pairs")
-    _print_effects(shown[shown["start"] == "episode"], f"closed loop at T = 1, {title}")
-
-
-def _print_effects(table: pd.DataFrame, title: str) -> None:
-    """A row for each edit; a column for each twin or, of episodes, for each metric."""
-    across = "metric" if (table["start"] == "episode").all() else "start"
-    edits = table.groupby(["site", "operation", "direction", "alpha"], sort=False)
-    columns = list(dict.fromkeys(table[across].str.replace("_", " ")))
-    rows = [
-        [_short(site), f"{operation} {direction}", dose, *map(number, part.itertuples())]
-        for (site, operation, direction, dose), part in edits
-    ]
-    print_table(["site", "edit", "alpha", *columns], rows, title)
 
 
 def figure(

@@ -35,7 +35,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bcprobe activations --out shards --task neuron_tracking --token placed",
         "bcprobe activations --out shards --format safetensors",
     ),
-    "intervene": ("bcprobe intervene --latent mistake --out intervention",),
+    "steer": ("bcprobe steer --checkpoint dots-nano --out steering",),
     "study": (
         "bcprobe study scaling --plan",
         "bcprobe study transfer --size cpu --jobs 2 --out runs/transfer",

@@ -1,4 +1,4 @@
-"""The verb that swaps activations between twins."""
+"""The verbs that change activations: swaps between twins, directions moved and erased."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bcprobe.cli.options import (
     Out,
     Seed,
     TaskName,
+    TaskNames,
     at_least_one,
 )
 
@@ -99,3 +100,64 @@ def _write(out: Path, found: object) -> None:
     write_table(table, out / "patching.parquet")
     if "resid" in set(table["component"]):
         style.save(found.plot(), out, "patching")  # type: ignore[attr-defined]
+
+
+def steer(
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
+    task: TaskNames = None,
+    pairs: Annotated[int, typer.Option(help="Twins of each task to test on.")] = 16,
+    fitted: Annotated[int, typer.Option(help="Other twins of each task to fit on.")] = 28,
+    worlds: Annotated[int, typer.Option(help="Worlds of each task worked closed loop.")] = 8,
+    out: Out = None,
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """Move along the mistake's directions, or erase them, at the sites that swaps name.
+
+    Logistic, difference of means, LDA and alignment search, each from the task itself and from
+    the others, against 100 random directions; LEACE and iterated projection; then whole episodes.
+    Tasks default to those the checkpoint was trained on.
+    """
+    from bcprobe.interventions.steer import steer as run
+    from bcprobe.model.checkpoint import load_checkpoint
+    from bcprobe.model.registry import tasks_for
+
+    tasks = list(tasks_for(task, checkpoint))
+    model = load_checkpoint(checkpoint).requires_grad_(False)
+    found = run(
+        model,
+        tasks,
+        pairs=at_least_one("--pairs", pairs),
+        fitted=at_least_one("--fitted", fitted),
+        worlds=worlds,
+        seed=seed,
+        progress=not json_,
+    )
+    if out is not None:
+        from bcprobe.figures import style
+        from bcprobe.results import write_table
+
+        tables = {
+            "directions": found.directions, "erasure": found.erasure, "steered": found.loop
+        }  # fmt: skip
+        for name, table in tables.items():
+            if len(table):
+                write_table(table, out / f"{name}.parquet")
+        style.save(found.plot(), out, "directions")
+    if json_:
+        return print_json(found.as_dict())
+    for name, part in found.directions.groupby(["task", "tokens", "layer"], sort=False):
+        own = part[(part["metric"] == "effect") & (part["coefficient"] == 1)]
+        rows = [
+            [f"{row.operation} {row.kind} {row.source}", row.start, number(row),
+             _percent(row.percentile_norm), _percent(row.percentile_covariance)]
+            for row in own.itertuples()
+        ]  # fmt: skip
+        columns = ["direction", "twin", "effect", "percentile, norm", "covariance"]
+        print_table(columns, rows, f"{checkpoint}, {name[0]}: {name[1]}, after layer {name[2]}")
+    if out is not None:
+        typer.echo(f"{out}: tables and figure")
+
+
+def _percent(value: float) -> str:
+    return "" if value != value else f"{value:.0f}"

@@ -17,7 +17,6 @@ from bcprobe.figures import (
     overview,
     probing,
     screens,
-    steering,
     style,
 )
 from bcprobe.results import read_table
@@ -34,7 +33,6 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "directions": causes.plot_directions,
     "dots_mistake_probe": probing.plot_layers,
     "dots_psychometric": probing.plot_psychometric,
-    "dots_steering": steering.plot,
     "emergence": learning.plot_emergence,
     "filmstrip": screens.plot_strips,
     "gallery": screens.plot_screens,
@@ -47,10 +45,10 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "overview": overview.plot,
     "patching": causes.plot_patching,
     "psychometric": probing.plot_psychometric,
+    "patching_training": causes.plot_training,
     "probe_emergence": learning.plot_probe_emergence,
     "recoveries": learning.plot_recoveries,
     "scaling": learning.plot_scaling,
-    "steering": steering.plot,
     "transfer": learning.plot_transfer,
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -100,6 +101,45 @@ def _map(axis: Axes, part: pd.DataFrame) -> None:
     grid = grid.reindex([name for name in TOKENS if name in grid.index]).rename(index=TOKENS)
     matrix(axis, grid.rename(columns=lambda layer: f"{layer:.0f}"), (-1, 1), "RdBu_r")
     axis.tick_params(axis="both", rotation=0)
+
+
+@in_style()
+def plot_training(table: pd.DataFrame) -> Figure:
+    """Undo over training (left), and how much of it hangs on each token group (right).
+
+    ``table`` holds maps of the saved steps of a checkpoint (column ``frames``). Each group is shown
+    at the layer at which a swap does most at the last step.
+    """
+    rows = table[(table["later"] == 0) & (table["metric"] == "p_undo")]
+    plain = rows[rows["component"] == "none"]
+    last = table[(table["frames"] == table["frames"].max()) & (table["start"] == START)]
+    last = last[(last["metric"] == "effect") & (last["component"] == "resid")]
+    swapped = rows[(rows["component"] == "resid") & (rows["start"] == START)]
+    wrong = plain[plain["start"] == START].set_index("frames")["estimate"]
+    parts = []
+    for tokens in ("placed", "cls", "undo"):
+        own = last[last["tokens"] == tokens]
+        layer = own.loc[own["estimate"].idxmax(), "layer"]
+        part = swapped[(swapped["tokens"] == tokens) & (swapped["layer"] == layer)]
+        fall = wrong.loc[part["frames"]].to_numpy() - part["estimate"]
+        parts.append(part.assign(fall=fall, name=f"{TOKENS[tokens]}, after layer {layer:.0f}"))
+    starts = {"right": "a right placement", START: "a mistake"}
+    figure = new_figure(2.4, TEXT)
+    left, right = figure.subplots(1, 2)
+    sns.lineplot(
+        plain.assign(start=plain["start"].map(starts)), x="frames", y="estimate", hue="start",
+        marker="o", ax=left, palette=[COLOURS["blue"], COLOURS["vermillion"]],
+    )  # fmt: skip
+    sns.lineplot(
+        pd.concat(parts), x="frames", y="fall", hue="name", marker="o", ax=right,
+        palette=[COLOURS[name] for name in ("green", "blue", "purple")],
+    )  # fmt: skip
+    left.set(ylabel="P(Undo) after")
+    right.set(ylabel="fall of P(Undo) after a mistake\nby a swap")
+    for axis in (left, right):
+        axis.set(xscale="log", xlabel="frames seen in training")
+        axis.legend(title="", loc="upper left")
+    return figure
 
 
 @in_style()

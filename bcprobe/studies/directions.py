@@ -21,11 +21,13 @@ from bcprobe.bootstrap import mean_score
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
-from bcprobe.interventions.cls_edits import Bench, add, make_twins, random_directions
+from bcprobe.interventions.directions import Site, random_directions
+from bcprobe.interventions.pairs import twins
+from bcprobe.interventions.patch import Add, Bench, Edit, Place
+from bcprobe.interventions.targets import Targets
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import fit_direction
 from bcprobe.probes.linear import Predictions, score
-from bcprobe.studies.measure import unseen
 
 LATENT = "mistake"
 #: Coefficients, in units of the distance between the two sides' means along the direction.
@@ -109,23 +111,31 @@ def steering_rows(
     fitted: dict[str, Fitted],
     task: str,
     pairs: int,
-    **names: Any,
+    **shown: Any,
 ) -> Iterator[dict[str, Any]]:
     """P(Undo) after right and wrong placements with each site's direction added, and a random one.
 
-    Twins are of worlds that nothing was fitted on; none are left out silently: raises
-    `InputError` if the task has no placement late enough.
+    Twins are of worlds that nothing was fitted on. Raises `InputError` if the task has no
+    placement to err at.
     """
-    worlds = unseen(pairs, first=1 << 30)
-    bench = Bench(model.cpu(), make_twins(task, worlds, model.config.context), task)
+    model = model.cpu()
+    cls = Site("cls", 0)
+    names, moves = [], []
     for site, one in fitted.items():
-        moves = {"mistake": torch.from_numpy(one.unit).float()}
-        moves["random"] = random_directions(1, len(one.unit))[0]
-        for name, unit in moves.items():
+        even, _ = random_directions(np.eye(len(one.unit)), 1)
+        for name, unit in (("mistake", one.unit), ("random", even[0])):
             for alpha in ALPHAS:
-                for number, side in enumerate(("right", "wrong")):
-                    heat = bench.look(number, site, add(unit, alpha * one.scale))
-                    values = bench.p_undo(heat)
-                    found = mean_score(values, np.arange(len(values)))
-                    where = {"site": site, "direction": name, "alpha": alpha, "side": side}
-                    yield found.row(metric="p_undo", **where, **names)
+                names.append({"site": site, "direction": name, "alpha": alpha})
+                moves.append((site, torch.from_numpy(alpha * one.scale * unit).float()))
+    found = []
+    for pair in twins(task, pairs):
+        bench = Bench(model, pair)
+        tokens = cls.positions(model.config, pair, 0)
+        edits = [Edit(((Place(site, 0, tokens), Add(vector)),)) for site, vector in moves]
+        undo = Targets(model, [pair.button("Undo")])
+        found.append([bench.run(side, edits, undo)[0][:, 0, 0].exp().numpy() for side in (0, 1)])
+    values = np.array(found)  # (pair, side, edit)
+    for number, own in enumerate(names):
+        for side, start in enumerate(("right", "wrong")):
+            score = mean_score(values[:, side, number], np.arange(len(values)))
+            yield score.row(metric="p_undo", side=start, **own, **shown)

@@ -25,7 +25,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "directions": causes.directions,
     "dots_mistake_probe": probing.dots_mistake_probe,
     "dots_psychometric": probing.dots_psychometric,
-    "dots_steering": probing.dots_steering,
     "emergence": evaluation.emergence,
     "filmstrip": screens.filmstrip,
     "gallery": screens.gallery,
@@ -38,9 +37,9 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "overview": screens.gallery,
     "patching": causes.patching,
     "psychometric": probing.psychometric_curves,
+    "patching_training": causes.patching_training,
     "probe_emergence": probing.probe_emergence,
     "recoveries": partial(studies.study_table, "recoveries"),
     "scaling": partial(studies.study_table, "scaling"),
-    "steering": probing.steering,
     "transfer": partial(studies.study_table, "transfer"),
 }

@@ -11,8 +11,14 @@ from bcprobe.interventions.maps import Patching, patch
 from bcprobe.interventions.pairs import twins
 from bcprobe.interventions.paths import route, trace
 from bcprobe.model.checkpoint import load_checkpoint
-from bcprobe.model.registry import NINE_TASK_CHECKPOINT, find_checkpoint, trained_tasks
+from bcprobe.model.registry import (
+    NINE_TASK_CHECKPOINT,
+    find_checkpoint,
+    list_steps,
+    trained_tasks,
+)
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.tables.evaluation import POINTER, TASK
 
 #: Pairs of each task behind its map, the frames after the placement, and the pairs of these that
 #: routes and directions are tested on.
@@ -26,6 +32,16 @@ MOVED = ("placed", "cls")
 def patching() -> pd.DataFrame:
     """What swapping each token group's residual stream after each layer does, task by task."""
     return pd.concat([_map(task).table() for task in _tasks()], ignore_index=True)
+
+
+def patching_training() -> pd.DataFrame:
+    """The same at each saved step of the checkpoint of colored dots."""
+    pairs = twins(TASK, PAIRS)
+    found = []
+    for frames in list_steps(find_checkpoint(POINTER)):
+        model = load_checkpoint(f"{POINTER}@{frames}")
+        found.append(patch(model, pairs, components=("resid",)).table().assign(frames=frames))
+    return pd.concat(found, ignore_index=True)
 
 
 def circuit() -> pd.DataFrame:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bcprobe.activations.lens import Decision, look
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import generate
-from bcprobe.interventions.cls_edits import undo_button
+from bcprobe.gui.layouts import button_rect
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import trained_tasks
 from bcprobe.rng import split_seed
 from bcprobe.tables.evaluation import POINTER
+from bcprobe.tasks import get_task
 
 #: ``kind``: ``lens`` (probability of a square of the screen), ``p_undo`` (that of the Undo button),
 #: ``attention`` (weight of a patch), ``head``, ``mlp``, ``start``, ``biases`` and ``logit`` (of
@@ -57,7 +58,7 @@ def decision_table(decision: Decision, episode: Episode, checkpoint: str) -> pd.
     rows, columns = (side // SQUARE for side in decision.heat.shape[1:])
     squares = decision.heat.reshape(-1, rows, SQUARE, columns, SQUARE).sum((2, 4))
     parts = decision.attribution.at(decision.click)
-    undo = undo_button(episode.task, episode.layout)
+    undo = button_rect(episode.layout, get_task(episode.task).buttons, "Undo")
     button = decision.heat[:, undo.y : undo.y + undo.height, undo.x : undo.x + undo.width]
     tables = [
         _melted("lens", squares, "layer", "row", "column"),

@@ -7,7 +7,6 @@ from functools import lru_cache
 import pandas as pd
 
 from bcprobe.activations.gather import activations
-from bcprobe.interventions.steering import intervene
 from bcprobe.model.registry import (
     NINE_TASK_CHECKPOINT,
     NINE_TASK_SERIES,
@@ -26,8 +25,6 @@ SERIES_EPISODES = {POINTER: 40, NINE_TASK_SERIES: 8}
 OWN_EPISODES = 10
 #: Test episodes of each task that probes of several tasks are fitted on.
 ACROSS_EPISODES = 40
-#: Twins, closed-loop worlds, and episodes to fit on, of each task.
-PAIRS, LOOPS, FITTED = 16, 2, 40
 
 
 def mistake_probe() -> pd.DataFrame:
@@ -38,11 +35,6 @@ def mistake_probe() -> pd.DataFrame:
 def dots_mistake_probe() -> pd.DataFrame:
     """The mistake probe of dots-nano, layer by layer, with its controls."""
     return run("mistake", POINTER, TASK).table()
-
-
-def dots_steering() -> pd.DataFrame:
-    """Edits of dots-nano along its mistake direction."""
-    return intervene(POINTER, [TASK]).table()
 
 
 def cosines() -> pd.DataFrame:
@@ -94,9 +86,3 @@ def _emerging(name: str) -> pd.DataFrame:
     skills = skills[skills["metric"] == "accuracy"]
     both = pd.concat([best.assign(what="probe"), skills.assign(what="skill")], ignore_index=True)
     return both.assign(checkpoint=name, tasks=len(tasks))
-
-
-def steering() -> pd.DataFrame:
-    """Edits of the nine-task checkpoint along the mistake direction, on all its tasks."""
-    found = intervene(NINE_TASK_CHECKPOINT, _tasks(), pairs=PAIRS, loops=LOOPS, episodes=FITTED)
-    return found.table()
