@@ -30,8 +30,8 @@ pairs[0]
 # %% [markdown]
 # Swap the residual stream between the twins, one group of tokens after one layer at a time. 0:
 # nothing changes. 1: the answer becomes the other twin's. On colored dots the mistake is read off
-# the mark and the last click, then stands in the *patch under the mark*, and only in the last layers
-# moves to [cls] (where the head's query comes from) and to the patches of Undo (its key).
+# the mark and the last click, then stands in the *patch under the mark*, and only in the last
+# layers moves to [cls] (the head's query) and to the patches of Undo (its key).
 
 # %%
 found = bp.patch(model, pairs, components=("resid",))

@@ -295,8 +295,9 @@ class Patching:
 
         ``start`` is the side edited; ``lag`` the frame edited and ``later`` the one that answers.
         ``effect`` is the change of log P(Undo) against the best other click as a share of the
-        difference of the sides (sums over pairs); the others are probabilities, and those of
-        component ``none`` the unedited ones. Intervals: bootstrap over pairs.
+        difference of the sides (sums over pairs), and has no row where the sides do not differ; the
+        others are probabilities, and those of component ``none`` the unedited ones. Intervals:
+        bootstrap over pairs.
         """
         draws = paired_draws(len(self.pairs))
         change, whole = self.effects()
@@ -346,15 +347,20 @@ class Patching:
 def ratios(
     above: NDArray[np.float64], below: NDArray[np.float64], draws: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Ratio of sums over pairs [pair, cell], and its bootstrap interval: [cell, 3]."""
-    estimate = above.sum(0) / below.sum(0)
-    resampled = (draws @ above) / (draws @ below)
-    lower, upper = np.quantile(resampled, [0.025, 0.975], axis=0)
-    single = len(above) == 1
-    return np.stack(
-        [estimate, estimate * np.nan if single else lower, estimate * np.nan if single else upper],
-        axis=1,
-    )
+    """Ratio of sums over pairs [pair, cell], and its bootstrap interval: [cell, 3].
+
+    nan where the interval of the sum below holds 0: a share of no difference means nothing. The
+    interval of a single pair is nan.
+    """
+    resampled = draws @ below
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    known = (low > 0) | (high < 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimate = above.sum(0) / below.sum(0)
+        lower, upper = np.quantile((draws @ above) / resampled, [0.025, 0.975], axis=0)
+    if len(above) == 1:
+        lower = upper = np.full_like(estimate, np.nan)
+    return np.where(known[:, None], np.stack([estimate, lower, upper], axis=1), np.nan)
 
 
 def _rows(

@@ -126,7 +126,7 @@ def steer(
             max_steps=max_steps,
             seed=seed,
             workers=workers,
-        )  # fmt: skip
+        )
         for task in track(list(tasks), "directions", shown=progress)
     ]
     tables = [[part[n] for part in parts if len(part[n])] for n in range(3)]

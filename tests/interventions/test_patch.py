@@ -17,6 +17,7 @@ from bcprobe.interventions.maps import (
     cells,
     edit_of,
     patch,
+    ratios,
     reaches,
     sites_of,
     token_groups,
@@ -218,3 +219,12 @@ def test_bad_input_is_refused_in_one_line(
     with pytest.raises(InputError, match="no pair to patch"):
         patch(model, [])
     assert "registers" in token_groups(model.config, dots[0])
+
+
+def test_a_share_of_no_difference_is_not_told() -> None:
+    draws = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
+    above = np.array([[1.0, 1.0], [1.0, 1.0]])
+    below = np.array([[2.0, 2.0], [2.0, -2.0]])
+    found = ratios(above, below, draws)
+    assert found[0].tolist() == [0.5, 0.5, 0.5]
+    assert np.isnan(found[1]).all()
