@@ -19,12 +19,11 @@ from bcprobe.interventions import attribution, directions, paths
 
 # %% tags=["parameters"]
 CHECKPOINT = "nine-nano-longer"
-TASK = "colored_dot_tracking"
-PAIRS = 12
+PAIRS = 8
 
 # %%
-model = bp.load(CHECKPOINT)
-pairs = bp.twins(TASK, n=PAIRS)
+model, task = bp.load(CHECKPOINT), "colored_dot_tracking"
+pairs = bp.twins(task, n=PAIRS)
 pairs[0]
 
 # %% [markdown]
@@ -60,8 +59,8 @@ edges.pivot_table(index=["sender", "receiver"], columns="start", values="estimat
 
 # %%
 site = directions.Site("placed", found.layer_of("placed"))
-train = {TASK: directions.gather(model, bp.twins(TASK, n=2 * PAIRS, seed=1))}
-table = directions.compare(model, TASK, site, train, pairs)
+train = {task: directions.gather(model, bp.twins(task, n=2 * PAIRS, seed=1))}
+table = directions.compare(model, task, site, train, pairs)
 table[(table["metric"] == "effect") & (table["operation"] == "swap")].set_index("kind")[
     ["start", "estimate", "lower", "upper", "percentile_norm", "percentile_covariance"]
 ]
@@ -71,6 +70,6 @@ table[(table["metric"] == "effect") & (table["operation"] == "swap")].set_index(
 # What a frame leaves to later ones is its keys and values: swapped whole they carry it all.
 
 # %%
-later = bp.patch(model, bp.twins(TASK, n=PAIRS, lags=2), components=("memory",), lags=(0,))
+later = bp.patch(model, bp.twins(task, n=PAIRS, lags=2), components=("memory",), lags=(0,))
 kept = later.table().query("metric == 'effect' and start == 'wrong'")
 kept.pivot_table(index="tokens", columns="layer", values="estimate", sort=False)

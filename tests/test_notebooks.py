@@ -125,7 +125,7 @@ def test_sources_tell_a_story_and_define_no_functions(path: Path) -> None:
     lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
     assert len(lines) < 60
     ours = [line for line in lines if line.startswith(("import bcprobe", "from bcprobe"))]
-    assert len(ours) <= 2 or path.stem == "steering"
+    assert len(ours) <= 2
     for cell in code:
         tree = ast.walk(ast.parse(cell.source))
         assert not any(isinstance(node, ast.FunctionDef) for node in tree)

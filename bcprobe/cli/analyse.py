@@ -1,4 +1,4 @@
-"""Verbs about what is inside: probe, intervene, figure."""
+"""Verbs about what is inside: probe, activations, figure."""
 
 from __future__ import annotations
 
