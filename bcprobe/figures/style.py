@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,20 @@ def in_style() -> Iterator[None]:
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:
     """Empty figure of so many inches, laid out so that nothing is cut off."""
+    _known_to_jupyter()
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _known_to_jupyter() -> None:
+    """Let Jupyter show figures as pictures, which it does only once pyplot has been used."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    from IPython.core.pylabtools import select_figure_formats
+
+    png = shell.display_formatter.formatters["image/png"]
+    if Figure not in png.type_printers:
+        select_figure_formats(shell, {"png"})
 
 
 def save(figure: Figure, folder: Path | str, name: str) -> list[Path]:
