@@ -119,15 +119,19 @@ _IDLE = threading.Event()
 
 def _detach(parent: int) -> None:
     """From now on only `Process.stop` and its parent's death interrupt this process."""
-    from joblib.externals.loky import process_executor
-
-    # a process that grows by 300 MB is otherwise replaced, and the models it holds are lost
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
+    _let_grow()
     os.setpgid(0, 0)
     multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to its children
     signal.signal(signal.SIGINT, _note_stop)
     _IDLE.set()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _let_grow() -> None:
+    """A process that grows by 300 MB is otherwise replaced, and the models it holds are lost."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 def _note_stop(*_: Any) -> None:
@@ -201,6 +205,7 @@ def one_thread() -> Any:
 def _alone(work: Callable[[T], U], job: T) -> U:
     """The work of a job on one thread of torch, if it uses torch."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    _let_grow()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who ends this one
     return work(job)

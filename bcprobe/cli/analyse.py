@@ -118,7 +118,13 @@ def _conclusion(found: ProbeResult) -> str:
         line = f"{line}, {found.metric} {best.score} on episodes that did not choose it"
     known = {name: one for name, one in found.controls().items() if name in BASELINES}
     beside = found.baselines()
-    known |= {row.kind: row for row in beside.itertuples() if row.kind in BASELINES}
+    alike = beside[beside["negatives"] == "errable"] if len(beside) else beside
+    found_by = {row.kind: row.estimate for row in alike.itertuples()}
+    if "probe" in found_by:  # compared with the probe on the same steps
+        rest = {name: value for name, value in found_by.items() if name in BASELINES}
+        highest = max(rest, key=rest.__getitem__, default="")
+        shown = f", highest baseline {highest} {rest[highest]:.3f}" if rest else ""
+        return f"{line}; errable negatives: probe {found_by['probe']:.3f}{shown}"
     if not known:
         return line
     highest = max(known, key=lambda name: known[name].estimate)
