@@ -25,7 +25,7 @@ test: .venv/dev.stamp
 test-all: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(PYTEST)
 
-# Random clicks, memory, two probes at once, kills: under ten minutes.
+# Random clicks, two probes at once, kills: under ten minutes.
 soak: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/test_soak.py tests/training/test_kills.py
 

@@ -197,6 +197,7 @@ def test_markup_in_names_stays_text(page: Any, server: Server) -> None:
     assert "owned" not in page.title()
 
 
+@pytest.mark.slow
 def test_a_model_is_watched_tripped_taken_over_and_steered(page: Any, server: Server) -> None:
     made = server.post("/api/watch", task="colored_dot_tracking", world_seed=(2 << 40) + 5)
     page.goto(f"{server.address}/watch?run={made['id']}")
