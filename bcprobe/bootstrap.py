@@ -126,9 +126,9 @@ def max_t(estimates: Floats, values: Floats) -> float:
     return max(Z_95, float(np.quantile(off.max(axis=1), 0.95)))
 
 
-def score_of(values: Floats, n: int) -> Score:
-    """The first value, with the interval of the others (see `with_all`)."""
-    return interval(float(values[0]), values[1:], n)
+def score_of(values: Floats, n: int, units: int | None = None) -> Score:
+    """The first value, with the `interval` of the others (see `with_all`)."""
+    return interval(float(values[0]), values[1:], n, units)
 
 
 def cluster_bootstrap(

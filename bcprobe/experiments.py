@@ -39,6 +39,42 @@ def dots_nano_independent() -> Experiment:
     return replace(dots_nano(), name="dots-nano-independent", model=model)
 
 
+def dots_gap() -> Experiment:
+    """Colored dots at half of `dots_nano`'s frames, by the recipe of `nine_nano`.
+
+    What `dots_graded` and `dots_two_by_two` are compared with: mistakes lie far off, and every one
+    is undone.
+    """
+    return Experiment(
+        name="dots-gap",
+        data=replace(dots_nano().data, personas=2, soft=True),
+        model=coarse_nano(),
+        frames=1 << 18,
+        rows=4,
+        row_length=32,
+        optimizer="muon",
+        lr=1.5e-3,
+        muon_lr=0.02,
+        final_lr=0.02,
+        warmup=1 << 13,
+        action_weights=dots_nano().action_weights,
+        validate_every=1 << 15,
+        validation_episodes=24,
+    )
+
+
+def dots_graded() -> Experiment:
+    """`dots_gap` with mistakes from just outside the tolerance on."""
+    data = replace(dots_gap().data, manner="graded")
+    return replace(dots_gap(), name="dots-graded", data=data)
+
+
+def dots_two_by_two() -> Experiment:
+    """`dots_gap` with mistakes that are never noticed, and right marks undone."""
+    data = replace(dots_gap().data, manner="two_by_two")
+    return replace(dots_gap(), name="dots-two-by-two", data=data)
+
+
 def nine_nano() -> Experiment:
     """All nine tasks in the original layout, 1.3 M parameters, for a CPU with patience.
 
@@ -175,6 +211,9 @@ def tiny() -> Experiment:
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano": dots_nano,
     "dots-nano-independent": dots_nano_independent,
+    "dots-gap": dots_gap,
+    "dots-graded": dots_graded,
+    "dots-two-by-two": dots_two_by_two,
     "nine-nano": nine_nano,
     "nine-nano-adamw": nine_nano_adamw,
     "nine-nano-coarse": nine_nano_coarse,

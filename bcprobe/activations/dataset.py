@@ -25,6 +25,7 @@ from bcprobe.activations.sites import (
     residual_sites,
     site_at,
 )
+from bcprobe.annotators.persona import MANNERS
 from bcprobe.bootstrap import Ints
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.layouts import get_layout
@@ -252,7 +253,7 @@ class Source:
 
     ``checkpoint`` is a folder; ``sites`` are hook names, read at each of ``tokens``; ``seed`` picks
     the worlds (10,000 of the test split belong to each) and the weights of the ``untrained``
-    models.
+    models. ``manner`` is the annotators' (`bcprobe.annotators.persona.MANNERS`).
     """
 
     checkpoint: Path
@@ -264,8 +265,10 @@ class Source:
     difficulty: str = "default"
     tokens: tuple[str, ...] = ("cls", "placed")
     untrained: int = 1
+    manner: str = "usual"
 
     def __post_init__(self) -> None:
+        check_name("manner", self.manner, MANNERS)
         check_name("difficulty", self.difficulty, get_task(self.task).settings)
         get_layout(self.layout)
         if not 1 <= self.episodes <= WORLDS_PER_SEED:
@@ -291,6 +294,8 @@ class Source:
     def as_dict(self) -> dict[str, Any]:
         """Everything the activations depend on, as plain data."""
         plain = asdict(self)
+        if self.manner == "usual":
+            del plain["manner"]  # keys from before manners stay valid
         products = read_card(self.checkpoint).get("metadata", {}).get("products")
         return {
             **plain,

@@ -109,7 +109,11 @@ def gather_worlds(
 ) -> tuple[Activations, tuple[Episode, ...]]:
     """`gather` on a source's worlds of these seeds, with its checkpoint and untrained models."""
     models = _models(str(source.checkpoint), source.untrained, source.seed, device)
-    options = {"layout": source.layout, "difficulty": source.difficulty}
+    options = {
+        "layout": source.layout,
+        "difficulty": source.difficulty,
+        "manner": source.manner,
+    }
     recordings = worked(world_seeds, source.task, **options)
     precision = own_precision("auto", models[0].metadata, models[0].device)
     with products_in(precision, models[0].device):

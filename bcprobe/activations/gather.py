@@ -43,6 +43,7 @@ def activations(
     seed: int = 0,
     layout: str = "original",
     difficulty: str = "default",
+    manner: str = "usual",
     untrained: int = 1,
     device: str = "auto",
     workers: int | None = None,
@@ -54,7 +55,8 @@ def activations(
     is left as it is and where it is. ``tasks``: a name, several, ``all``, or None for those that
     the checkpoint was trained on; ``episodes`` of each. ``tokens``: ``cls``, ``placed`` (the patch
     under the last placement), ``previous``; ``sites``: hook names, by default the residual stream
-    before the first block and after each. ``untrained`` models of the same shape are looked at
+    before the first block and after each. ``manner``: how the annotators deal with mistakes, one of
+    `bcprobe.annotators.persona.MANNERS`. ``untrained`` models of the same shape are looked at
     beside it. ``device``: ``auto`` is a GPU if there is one; other than on ``cpu`` the work is done
     in this process.
 
@@ -63,7 +65,7 @@ def activations(
     """
     chosen = partial(
         make_pool, episodes=episodes, sites=sites, tokens=tokens, seed=seed, layout=layout,
-        difficulty=difficulty, untrained=untrained,
+        difficulty=difficulty, manner=manner, untrained=untrained,
     )  # fmt: skip
     options = {"device": device, "workers": workers, "progress": progress}
     if isinstance(model, (str, Path)):

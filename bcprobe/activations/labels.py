@@ -45,7 +45,7 @@ class Latent:
 LATENTS = {
     latent.name: latent
     for latent in (
-        Latent("mistake", "binary", ("matched", "errable", "all")),
+        Latent("mistake", "binary", ("errable", "matched", "all")),
         Latent("phase", "classes"),
         Latent("position", "number"),
         Latent("progress", "number"),

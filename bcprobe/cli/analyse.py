@@ -15,6 +15,7 @@ from bcprobe.cli.options import (
     Force,
     Json,
     Layout,
+    Manner,
     Out,
     Seed,
     TaskNames,
@@ -54,6 +55,7 @@ def probe(
         int, typer.Option(help="Episodes of each task that the model works itself, to test on.")
     ] = 0,
     layout: Layout = "original",
+    manner: Manner = "usual",
     device: Device = "auto",
     out: Out = None,
     force: Force = False,
@@ -75,6 +77,7 @@ def probe(
         "episodes": count,
         "seed": seed,
         "layout": layout,
+        "manner": manner,
         "device": device,
         "rigor": check_name("rigor", rigor, ("default", "full")),
     }
@@ -166,6 +169,7 @@ def activations(
     episodes: Annotated[int, typer.Option(help="Test episodes of each task.")] = 40,
     format: Annotated[str, typer.Option(help="parquet or safetensors.")] = "parquet",
     layout: Layout = "original",
+    manner: Manner = "usual",
     device: Device = "auto",
     force: Force = False,
     seed: Seed = 0,
@@ -186,6 +190,7 @@ def activations(
         tokens=token or ("cls", "placed"),
         seed=seed,
         layout=layout,
+        manner=manner,
         untrained=0,
     )
     made = export(pool.sources, out, format, force=force, device=device)

@@ -15,6 +15,7 @@ from bcprobe.cli.options import (
     Force,
     Json,
     Layout,
+    Manner,
     Seed,
     TaskNames,
     at_least_one,
@@ -135,9 +136,7 @@ def generate(
     episodes: Annotated[int, typer.Option(help="How many of each task.")] = 100,
     layout: Layout = "original",
     difficulty: Difficulty = "default",
-    manner: Annotated[
-        str, typer.Option(help="How mistakes are dealt with: usual, graded or two_by_two.")
-    ] = "usual",
+    manner: Manner = "usual",
     images: Annotated[
         Path | None, typer.Option(help="Your own image stack (TIFF, NPZ) for neuron_tracking.")
     ] = None,

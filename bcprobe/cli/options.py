@@ -21,6 +21,10 @@ TaskNames = Annotated[
 ]
 Layout = Annotated[str, typer.Option(help="Screen layout; `bcprobe tasks --json` lists them.")]
 Difficulty = Annotated[str, typer.Option(help="easy, default or hard.")]
+Manner = Annotated[
+    str,
+    typer.Option(help="How the annotators deal with mistakes: usual, graded or two_by_two."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
 CheckpointName = Annotated[
     str, typer.Option("--checkpoint", help="Checkpoint name, folder or hub id; NAME@FRAMES a step.")

@@ -16,7 +16,8 @@ ALL, MEAN = "all", "mean"
 METRICS = {"auc": "ROC AUC", "balanced_accuracy": "balanced accuracy", "r2": "$R^2$"}
 #: Probe of one task, by its negatives.
 NEGATIVES = {
-    "matched": Look("probe, matched negatives", "blue", "o"),
+    "errable": Look("probe, where an annotator can err", "blue", "o"),
+    "matched": Look("probe, any placement", "sky", "D"),
     "all": Look("probe, all steps", "vermillion", "s"),
 }
 #: Controls that have a layer.
@@ -224,9 +225,7 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
     within = own[own["scheme"] == "within"]
     figure = new_figure(0.3 * len(names) + 1.3, TEXT)
     axes = figure.subplots(1, 3, sharey=True)
-    hard = (within["negatives"] == "errable").any()
-    first = ("errable", "where an annotator can err") if hard else (leading(own), "matched")
-    titles = dict([first, ("history_matched", "alike in click history")])
+    titles = {"errable": "where an annotator can err", "history_matched": "alike in click history"}
     for axis, (negatives, title) in zip(axes, titles.items(), strict=False):
         at = within[within["negatives"] == negatives]
         rows(axis, at, names, "kind", BESIDE, y="test_task")
@@ -293,8 +292,8 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def leading(table: pd.DataFrame) -> str:
-    """Negatives that lead: matched where there are any."""
-    return "matched" if (table["negatives"] == "matched").any() else "all"
+    """Negatives that lead: where an annotator can err, if the label has them."""
+    return "errable" if (table["negatives"] == "errable").any() else "all"
 
 
 def best_site(table: pd.DataFrame) -> str:

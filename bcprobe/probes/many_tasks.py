@@ -29,7 +29,6 @@ from bcprobe.probes.linear import (
     independent,
     mean_of,
     score,
-    score_question,
 )
 from bcprobe.probes.refit import (
     REFITS,
@@ -512,36 +511,6 @@ def _cosines(tasks: Sequence[TaskRows], site: str, counts: Sequence[Floats]) -> 
     found = in_threads(lambda job: drawn_directions(kind, *job[0], job[1]), jobs)
     stacked = np.stack(found, axis=1)  # (draw, task or all, d)
     return stacked @ stacked.transpose(0, 2, 1)
-
-
-def delayed_rows(activations: Activations, site: str) -> Iterator[dict[str, Any]]:
-    """`mistake` against `undo_next`, distinguished by corrections that come late.
-
-    ``knows the mistake``: among steps whose click is not Undo, does a mistake stand?
-    ``knows the click``: among steps with a mistake standing, is the click Undo? Each is evaluated
-    with the out-of-fold predictions of the mistake probe and of the undo_next probe.
-    """
-    labels = activations.labels
-    truth = {name: labels[name].to_numpy(bool) for name in ("mistake", "undo_next")}
-    questions = {
-        "knows the mistake": ("mistake", ~truth["undo_next"]),
-        "knows the click": ("undo_next", truth["mistake"]),
-    }
-    for probe in ("mistake", "undo_next"):
-        try:
-            found = score_question(ask(labels, probe, "all"), activations.values[site]).predictions
-        except InputError:
-            continue
-        for question, (about, rows) in questions.items():
-            if found is None or len(np.unique(truth[about][rows])) < 2:
-                continue
-            part = found.rows(rows)
-            own = Predictions("binary", truth[about][rows], part.scores, part.groups, part.folds)
-            where = {"train_task": ALL, "test_task": ALL, "site": site, "negatives": question}
-            result = score(own).score
-            yield score_row(result, scheme="delayed", **where, metric="auc", chance=0.5) | {
-                "kind": probe
-            }
 
 
 def roc_rows(tasks: Sequence[TaskRows], site: str) -> Iterator[dict[str, Any]]:

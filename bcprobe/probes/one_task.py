@@ -26,7 +26,8 @@ class Analysis:
     """Probes and controls of one set of steps.
 
     ``questions``: negatives -> the steps evaluated. ``probes`` and ``untrained``: negatives ->
-    site -> score. ``controls``: negatives -> name -> score, at the best site.
+    site -> score, with the leading negatives at every site, with others at the best. ``controls``:
+    negatives -> name -> score, at the best site.
     """
 
     questions: dict[str, Question]
@@ -69,8 +70,10 @@ def analyse(
     known = get_latent(label)
     questions = {way: ask(activations.labels, label, way) for way in known.negatives}
     leading = questions[known.negatives[0]]
-    probes = {way: probe_sites(one, activations.values, sites) for way, one in questions.items()}
+    probes = {leading.negatives: probe_sites(leading, activations.values, sites)}
     best = choose(leading, activations, probes[leading.negatives], layers)
+    for way in known.negatives[1:]:
+        probes[way] = probe_sites(questions[way], activations.values, [best.site])
     untrained = _untrained(questions, activations, sites, best)
     controls = {}
     for way, one in questions.items():

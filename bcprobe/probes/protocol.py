@@ -20,10 +20,10 @@ from bcprobe.probes.added import baseline_rows
 from bcprobe.probes.cards import make_card
 from bcprobe.probes.complexity import complexity_rows
 from bcprobe.probes.convnet import convnet, crops
+from bcprobe.probes.crossed import crossed_rows
 from bcprobe.probes.linear import score
 from bcprobe.probes.many_tasks import (
     cosine_rows,
-    delayed_rows,
     one_task_rows,
     own_rows,
     roc_rows,
@@ -94,6 +94,8 @@ def _of_one(
     tasks, _ = rows_of_tasks({task: data}, label, hard_negatives(label))
     if tasks and get_latent(label).name == "mistake":
         rows += baseline_rows(tasks, at_tokens(data, [found.best.site]))
+    if label == "mistake":
+        rows += crossed_rows({task: data}, at_tokens(data, [found.best.site]), REFITS[rigor])
     if rigor == "full" and get_latent(label).kind == "binary":
         rows += full_rows(data, label, found.best.site, seed)
     if own is not None:
@@ -128,8 +130,8 @@ def _of_several(
     if rigor == "full" and get_latent(label).kind == "binary":
         rows += full_rows(data, label, best, seed)
     rows += cosine_rows(parts, label, best)
-    if label in ("mistake", "undo_next"):
-        rows += delayed_rows(data, best)
+    if label == "mistake":
+        rows += crossed_rows(parts, at_tokens(data, [best]), REFITS[rigor])
     if get_latent(label).kind == "binary":
         rows += roc_rows(tasks, best)
     if own is not None:
@@ -245,13 +247,15 @@ def run(
     progress: bool = True,
     *,
     difficulty: str = "default",
+    manner: str = "usual",
     device: str = "auto",
     rigor: str = "default",
     draw: Draw | None = None,
 ) -> ProbeResult:
     """`probe` of a checkpoint on annotators' episodes in unseen worlds, ``episodes`` of each task.
 
-    Activations come from the cache or are gathered. With ``own``, the probe of all tasks is also
+    Activations come from the cache or are gathered; ``manner`` is the annotators'
+    (`bcprobe.annotators.persona.MANNERS`). With ``own``, the probe of all tasks is also
     tested on so many episodes of each that the model works itself, at temperature 1. With ``out``,
     `ProbeResult.write` is called. Raises what `probe` raises, and `InputError` for counts out of
     range.
@@ -266,6 +270,7 @@ def run(
         episodes,
         sites=sites,
         device=device,
+        manner=manner,
         untrained=UNTRAINED[rigor],
         progress=progress,
         **options,

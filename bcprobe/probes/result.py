@@ -30,6 +30,8 @@ Draw = Callable[[pd.DataFrame, Path, str], object]
 MEAN = "mean"
 #: How probes are fitted and tested.
 WITHIN, POOLED, LEFT_OUT, MATRIX = "within", "pooled", "left_out", "matrix"
+#: Mistakes and Undos told apart: just after a mark, and at every step.
+CROSSED, CROSSED_ALL = "crossed", "crossed_all"
 COLUMNS = (
     "scheme", "kind", "negatives", "site", "token", "layer", "train_task", "test_task", "metric",
     "chance", "estimate", "lower", "upper", "n", "interval",
@@ -73,9 +75,10 @@ class ProbeResult:
     ``scores`` is tidy (`COLUMNS`), one score a row. ``scheme`` says what the probe was fitted on
     and tested on: ``within`` a task, ``pooled`` over all tasks, ``left_out`` (fitted on all tasks
     but the one tested), ``matrix`` (fitted on one, tested on another), ``own`` (tested on episodes
-    that the model worked); ``cosine`` compares directions, ``delayed`` the labels `mistake` and
-    `undo_next`, ``added`` is what a probe adds to baselines, and ``roc`` the mean curve over tasks
-    with its quartiles (false-positive rate in ``chance``, true-positive rate in ``estimate``).
+    that the model worked); ``cosine`` compares directions, ``crossed`` and ``crossed_all`` tell
+    mistakes from Undos (`bcprobe.probes.crossed`), ``added`` is what a probe adds to baselines, and
+    ``roc`` the mean curve over tasks with its quartiles (false-positive rate in ``chance``,
+    true-positive rate in ``estimate``).
     ``kind`` is ``probe``, or the control or baseline; those that read no site have an empty one.
     ``token``: ``cls``, or ``placed`` (the patch under the last placement). ``interval`` says what
     the 95 % interval covers.

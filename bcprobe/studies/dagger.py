@@ -86,14 +86,14 @@ SETTINGS = {
 
 
 def runs(settings: Settings) -> Runs:
-    """The choice of tasks; then for each task, every method once for each seed."""
+    """The choice of tasks, on other worlds; then for each task, every method once for each seed."""
     config, rate = shape_of(settings.checkpoint), RATES[settings.rate]
     named = asdict(settings)
     general = ("checkpoint", "worlds", "max_steps", "difficulty")
     plain = {key: named[key] for key in general}
     tasks = len(trained_tasks(find_checkpoint(settings.checkpoint)))
     loops = rate.inference(config, settings.worlds * settings.max_steps)
-    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + tasks * loops)
+    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + 2 * tasks * loops)
     own = {key: named[key] for key in named if key not in ("worst", "betas", "seeds", "rate")}
     own["model"] = config.as_dict()
     seconds = _seconds(settings, config, rate) + 2 * loops
@@ -194,12 +194,17 @@ def experiment(
 
 
 def work(parameters: Mapping[str, Any], folder: Path) -> pd.DataFrame:
-    """Rows of `loop_rows` and, with ``kind``, of `click_rows`; ``method`` says how it learned."""
+    """Rows of `loop_rows` and, with ``kind``, of `click_rows`; ``method`` says how it learned.
+
+    Those of method `CHOICE` choose the tasks, on validation worlds.
+    """
     if parameters["method"] == CHOICE:
         model = load(parameters["checkpoint"])
         tasks = trained_tasks(find_checkpoint(parameters["checkpoint"]))
-        parts = [_tested(model, task, parameters) for task in tasks]
-        return pd.concat(parts, ignore_index=True).assign(method="none", seed=0)
+        chosen = [_loops(model, task, "validation", parameters) for task in tasks]
+        tested = [_tested(model, task, parameters) for task in tasks]
+        parts = [pd.concat(chosen).assign(method=CHOICE), pd.concat(tested).assign(method="none")]
+        return pd.concat(parts, ignore_index=True).assign(seed=0)
     task = worst_tasks(folder.parent / CHOICE)[parameters["rank"]]
     name: str | Path = parameters["checkpoint"]
     for number in range(parameters["rounds"]):
@@ -225,16 +230,22 @@ def _visit(
 
 
 def _tested(model: Any, task: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
-    worlds = unseen(parameters["worlds"])
-    shown = {"difficulty": parameters["difficulty"]}
-    loops = loop_rows(model, task, worlds, max_steps=parameters["max_steps"], **shown)
-    return pd.concat([loops, click_rows(model, task, worlds, **shown)], ignore_index=True)
+    worlds, difficulty = unseen(parameters["worlds"]), parameters["difficulty"]
+    loops = _loops(model, task, "test", parameters)
+    clicks = click_rows(model, task, worlds, difficulty=difficulty)
+    return pd.concat([loops, clicks], ignore_index=True)
+
+
+def _loops(model: Any, task: str, split: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
+    worlds = [split_seed(split, number) for number in range(parameters["worlds"])]
+    shown = {key: parameters[key] for key in ("max_steps", "difficulty")}
+    return loop_rows(model, task, worlds, **shown)
 
 
 def worst_tasks(folder: Path) -> list[str]:
     """Tasks of the choice by closed-loop score, the lowest first; of equals, by success."""
-    rows = read_table(folder / ROWS, ("task", "score"))
-    loops = rows[rows["score"].notna()]
+    rows = read_table(folder / ROWS, ("task", "score", "method"))
+    loops = rows[rows["method"] == CHOICE]
     means = loops.groupby("task", sort=False)[["score", "success"]].mean()
     return [str(task) for task in means.sort_values(["score", "success"], kind="stable").index]
 
@@ -248,6 +259,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     ``accuracy`` and ``nll`` by ``kind`` of click.
     """
     made: list[dict[str, Any]] = []
+    rows = rows[rows["method"] != CHOICE]
     for (task, method), own in rows.groupby(["task", "method"], sort=False):
         names = {"task": task, "method": method}
         loops = own[own["kind"].isna()]

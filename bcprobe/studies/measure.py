@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from bcprobe.bootstrap import RESAMPLES, draw_counts, ratio, score_of, wilson, with_all
+from bcprobe.bootstrap import RESAMPLES, draw_counts, ratio, score_of, with_all
 from bcprobe.episodes.model_policy import ModelPolicy, StepModel
 from bcprobe.episodes.record import generate, open_world, work
 from bcprobe.evaluation.teacher_forced import ModelPredictor, predict
@@ -28,6 +28,8 @@ from bcprobe.training.config import Experiment
 from bcprobe.training.loop import train
 from bcprobe.training.saving import EXPERIMENT_FILE
 
+#: Columns of `loop_rows` that are 0 or 1.
+SHARES = ("success", "done")
 #: Most processes that make episodes for one GPU.
 WORKERS = 8
 
@@ -139,12 +141,16 @@ def draws_of(rows: pd.DataFrame, resamples: int = RESAMPLES) -> Draws:
 
 
 def loop_scores(rows: pd.DataFrame, draws: Draws, **names: Any) -> list[dict[str, Any]]:
-    """Scores of `loop_rows` with ``seed``: shares of worlds with Wilson's interval, and means."""
-    known = rows.assign(n=1.0)
-    count = len(known)
-    shares = {name: wilson(int(known[name].sum()), count) for name in ("success", "done")}
-    means = {name: score_of(draws.ratio(known, name, "n"), count) for name in ("score", "steps")}
-    return [one.row(metric=name, **names) for name, one in {**shares, **means}.items()]
+    """Scores of `loop_rows` with ``seed``, whose runs share worlds: seeds and worlds drawn anew.
+
+    Shares of none or of all count worlds (`bcprobe.bootstrap.exact`).
+    """
+    known, made = rows.assign(n=1.0), []
+    for metric in (*SHARES, "score", "steps"):
+        units = len(draws.worlds) if metric in SHARES else None
+        found = score_of(draws.ratio(known, metric, "n"), len(known), units)
+        made.append(found.row(metric=metric, **names))
+    return made
 
 
 def config_of(parameters: Mapping[str, Any]) -> ClickTransformerConfig:

@@ -80,6 +80,8 @@ SHARES = {
     "needless_undo_rate": ("needless_undos", "undos"),
     "needless_undos_per_episode": ("needless_undos", "n"),
 }
+#: Of these, the shares: exact at none and at all.
+COUNTED = ("success", "done", "mistake_rate", "correction_rate", "needless_undo_rate")
 COLUMNS = (
     "metric", "task", "method", "temperature", "kind", "site", "estimate", "lower", "upper", "n",
 )  # fmt: skip
@@ -381,7 +383,7 @@ def _compared(
 ) -> Iterator[dict[str, Any]]:
     """Ratios (metric, above, below) of each method and of the difference, on the same draws.
 
-    A world of one task is drawn apart from that of another.
+    A world of one task is drawn apart from that of another. Shares of none or of all count worlds.
     """
     rows = rows.assign(world=rows["task"] + " " + rows["world"].astype(int).astype(str))
     worlds = sorted(rows["world"].unique())
@@ -390,7 +392,8 @@ def _compared(
         for method, own in _methods(rows):
             found[method] = Draws(sorted(own["seed"].unique()), worlds).ratio(own, above, below)
             known = {"metric": metric, "method": method, **names}
-            yield score_of(found[method], int(own[below].sum())).row(**known)
+            units = own.loc[own[below] > 0, "world"].nunique() if metric in COUNTED else None
+            yield score_of(found[method], int(own[below].sum()), units).row(**known)
         known = {"metric": metric, "method": DIFFERENCE, **names}
         difference = found[RECOVERIES] - found[PLAIN]
         yield score_of(difference, int(rows[below].sum())).row(**known)

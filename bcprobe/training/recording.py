@@ -26,7 +26,8 @@ class EpisodeKey:
     """Which episode: everything `bcprobe.episodes.record.generate` needs.
 
     ``disturbances`` are the kinds of clicks that come between the annotator's
-    (`bcprobe.training.recoveries.DISTURBANCES`); none: it works undisturbed.
+    (`bcprobe.training.recoveries.DISTURBANCES`); none: it works undisturbed. ``manner`` is one
+    of `bcprobe.annotators.persona.MANNERS`.
     """
 
     task: str
@@ -36,6 +37,7 @@ class EpisodeKey:
     annotator_seed: int
     max_steps: int = MAX_STEPS
     disturbances: tuple[str, ...] = ()
+    manner: str = "usual"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ def record(
         max_steps=key.max_steps,
         watch=watch,
         decided=options.append if soft else None,
+        manner=key.manner,
     )
     distributions = distributions_of(options, key.task, key.layout) if soft else None
     return Recording(drawn[0], tuple(displays), *_columns(episode), distributions)

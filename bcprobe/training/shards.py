@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcprobe.annotators.persona import MANNERS
 from bcprobe.episodes.record import MAX_STEPS
 from bcprobe.errors import InputError, check_name
 from bcprobe.gui.packing import Packed, pack, shifted
@@ -33,7 +34,9 @@ class DataConfig:
     time). ``visited`` is a folder of stored episodes, by whomever they were worked, that come
     beside the new ones: ``share`` (0-1) of each shard (`bcprobe.training.recoveries`). With
     ``soft`` the target at each frame is the annotator's whole distribution, not the click drawn
-    from it. The first ``easy`` shards hold worlds of difficulty easy: a curriculum.
+    from it. The first ``easy`` shards hold worlds of difficulty easy: a curriculum. ``manner`` is
+    how the annotators deal with mistakes, one of `bcprobe.annotators.persona.MANNERS`; recoveries
+    know the usual one only.
     """
 
     tasks: tuple[str, ...] = ("colored_dot_tracking",)
@@ -50,8 +53,15 @@ class DataConfig:
     easy: int = 0
     disturbed: float = 0.0
     disturbances: tuple[str, ...] = DISTURBANCES
+    manner: str = "usual"
 
     def __post_init__(self) -> None:
+        check_name("manner", self.manner, MANNERS)
+        if self.manner != "usual" and (self.visited or self.disturbed):
+            raise InputError(
+                f"data config: annotators of manner '{self.manner}' work undisturbed; leave out "
+                "visited and disturbed, or take manner 'usual'"
+            )
         if min(self.worlds, self.easy) < 0:
             raise InputError("data config: worlds and easy must be 0 or more")
         if not (0 <= self.share <= 1 and 0 <= self.disturbed <= 1):
@@ -101,6 +111,7 @@ def shard_keys(data: DataConfig, shard: int) -> list[EpisodeKey]:
                 annotator_seed=seed + place % data.personas * PERSONA_STRIDE,
                 max_steps=data.max_steps,
                 disturbances=data.disturbances if disturbed[place] else (),
+                manner=data.manner,
             )
         )
     return keys

@@ -91,6 +91,7 @@ def _validation_key(experiment: Experiment, number: int) -> EpisodeKey:
         world_seed=seed,
         annotator_seed=seed,
         max_steps=data.max_steps,
+        manner=data.manner,
     )
 
 

@@ -200,6 +200,9 @@ def test_the_key_names_the_content(source: Source, checkpoint: Path) -> None:
     assert one.key == source.key
     assert make_source(checkpoint, TASK, 6, seed=1).key != source.key
     assert make_source(checkpoint, TASK, 6, layout=TRAINING_LAYOUTS[-1]).key != source.key
+    crossed = make_source(checkpoint, TASK, 6, manner="two_by_two")
+    assert crossed.key != source.key
+    assert ("manner" in crossed.as_dict(), "manner" in source.as_dict()) == (True, False)
     other = make_source(checkpoint, TASK, 6, sites=["blocks.1.hook_mlp_out"])
     assert other.sites == ("blocks.1.hook_mlp_out",)
 
@@ -275,6 +278,8 @@ def test_bad_sources_are_told(checkpoint: Path) -> None:
         make_source(checkpoint, TASK, 3, layout="orignal")
     with pytest.raises(InputError, match="unknown site"):
         make_source(checkpoint, TASK, 3, sites=["x"])
+    with pytest.raises(InputError, match=r"unknown manner 'two_by_to'.*two_by_two"):
+        make_source(checkpoint, TASK, 3, manner="two_by_to")
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(

@@ -22,7 +22,7 @@ def row(scheme: str, site: str, train: str, test: str, estimate: float, **more: 
     usual = {
         "kind": "probe",
         "token": "cls" if site else "",
-        "negatives": "matched",
+        "negatives": "errable",
         "metric": "auc",
         "chance": 0.5,
     }

@@ -29,9 +29,9 @@ def result(planted: Activations) -> ProbeResult:
 
 
 def test_the_planted_site_is_best_and_scored_where_it_was_not_chosen(result: ProbeResult) -> None:
-    assert (result.best.site, result.best.layer, result.best.negatives) == (MISTAKE, 2, "matched")
+    assert (result.best.site, result.best.layer, result.best.negatives) == (MISTAKE, 2, "errable")
     assert result.best.score is not None
-    whole = result.table(kind="probe", negatives="matched", site=MISTAKE)
+    whole = result.table(kind="probe", negatives="errable", site=MISTAKE)
     assert 0 < result.best.score.n < whole["n"].item()
     assert result.best.as_dict()["scored_on"] == "episodes 1, 3, 5..."
     assert result.tasks == (TASK,)
@@ -44,7 +44,7 @@ def test_table_and_json_hold_the_same_numbers(result: ProbeResult) -> None:
     assert set(plain["evaluated"]) == {"matched", "errable", "all"}
     stored = pd.DataFrame(plain["scores"])
     assert stored["estimate"].tolist() == table["estimate"].tolist()
-    probes = result.table(kind="probe", negatives="matched")
+    probes = result.table(kind="probe", negatives="errable")
     assert probes["site"].tolist() == [NOISE, PLACED, MISTAKE]
     assert plain["card"]["controls"].items() <= plain["controls"].items()
     assert (plain["metric"], plain["score"]) == ("auc", plain["best"]["score"])

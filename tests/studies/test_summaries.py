@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcprobe.bootstrap import score_of
+from bcprobe.bootstrap import exact, score_of, wilson
+from bcprobe.results import Score
 from bcprobe.studies import dagger, layouts, power_law, scaling, transfer
-from bcprobe.studies.measure import draws_of
+from bcprobe.studies.measure import draws_of, loop_scores
 
 SIZES = np.array([1e4, 5e4, 3e5, 1e6])
 FRAMES = 2.0 ** np.arange(10, 18)
@@ -86,6 +87,11 @@ def test_seeds_and_worlds_are_both_drawn() -> None:
     assert (score.estimate, score.lower, score.upper) == pytest.approx((0.5, 0, 1))
 
 
+def score(rows: pd.DataFrame, metric: str) -> Score:
+    made = {one["metric"]: one for one in loop_scores(rows, draws_of(rows))}[metric]
+    return Score(*(made[name] for name in ("estimate", "lower", "upper", "n")))
+
+
 def loops(success: float, **names: object) -> pd.DataFrame:
     worlds = range(10)
     done = [float(world < 10 * success) for world in worlds]
@@ -93,14 +99,30 @@ def loops(success: float, **names: object) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(task="shape_matching", **names)
 
 
-def test_transfer_success_is_a_share_with_wilsons_interval() -> None:
+def test_runs_that_share_worlds_count_them_once() -> None:
+    """Three seeds that succeed in the same worlds know no more of worlds than one."""
+    alike = pd.concat([loops(0.3, seed=seed) for seed in (0, 1, 2)])
+    wide = {seeds: score(alike[alike["seed"] < seeds], "success") for seeds in (1, 3)}
+    assert wide[3].lower == pytest.approx(wide[1].lower, abs=0.1)
+    assert wide[3].upper == pytest.approx(wide[1].upper, abs=0.1)
+    kind = wilson(9, 30)
+    assert wide[3].upper - wide[3].lower > 1.3 * (kind.upper - kind.lower)
+
+
+def test_a_share_of_all_or_none_counts_worlds() -> None:
+    never = pd.concat([loops(0.0, seed=seed) for seed in (0, 1, 2)])
+    assert score(never, "success").upper == pytest.approx(exact(0, 10)[1])
+    assert score(never, "done").lower == pytest.approx(exact(10, 10)[0])
+
+
+def test_transfer_success_is_a_share_of_seeds_and_worlds() -> None:
     parts = [loops(0.3, start="scratch", episodes=50, seed=seed) for seed in (0, 1, 2)]
     inside = {"metric": "auc", "site": "blocks.0.hook_resid_post", "when": "before"}
     scores = {"estimate": 0.7, "lower": 0.6, "upper": 0.8, "n": 40}
     table = transfer.summarise(pd.concat([*parts, pd.DataFrame([{**inside, **scores}])]))
     success = table[table["metric"] == "success"].iloc[0]
     assert (success["estimate"], success["n"]) == (pytest.approx(0.3), 30)
-    assert 0.1 < success["lower"] < 0.3 < success["upper"] < 0.6
+    assert 0.0 <= success["lower"] < 0.3 < success["upper"] <= 0.7
     assert table[table["metric"] == "auc"]["estimate"].tolist() == [0.7]
 
 
@@ -141,7 +163,7 @@ def test_what_a_direction_changes_is_added_less_subtracted() -> None:
 
 def test_dagger_sorts_tasks_from_the_worst(tmp_path) -> None:
     order = {"b": 0.1, "a": 0.1, "c": 0.0}
-    parts = [loops(value).assign(task=task) for task, value in order.items()]
-    clicks = pd.DataFrame({"task": ["c"], "kind": ["undo"], "n": [1], "hits": [1.0], "nll": [0.0]})
-    pd.concat([*parts, clicks]).to_parquet(tmp_path / "rows.parquet")
+    parts = [loops(value).assign(task=task, method=dagger.CHOICE) for task, value in order.items()]
+    tested = loops(0.0).assign(task="a", method="none")
+    pd.concat([*parts, tested]).to_parquet(tmp_path / "rows.parquet")
     assert dagger.worst_tasks(tmp_path) == ["c", "b", "a"]

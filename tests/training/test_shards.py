@@ -52,6 +52,31 @@ def test_a_curriculum_begins_with_easy_worlds() -> None:
         replace(DATA, easy=-1)
 
 
+def test_annotators_work_in_the_manner_that_is_learned_from() -> None:
+    graded = replace(DATA, manner="graded")
+    assert (graded.as_dict()["manner"], DataConfig().as_dict()["manner"]) == ("graded", "usual")
+    usual, own = (list(make_shard(data, 0)) for data in (DATA, graded))
+    for key, made, other in zip(shard_keys(graded, 0), own, usual, strict=True):
+        shown = {"difficulty": key.difficulty, "manner": "graded"}
+        episode = generate(key.task, key.world_seed, **shown)
+        assert made.clicks.tolist() == [list(step.click) for step in episode.steps]
+        assert np.array_equal(made.images, other.images)
+    assert any(a.clicks.tolist() != b.clicks.tolist() for a, b in zip(own, usual, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"manner": "grade"}, "unknown manner 'grade'.*graded"),
+        ({"manner": "graded", "disturbed": 0.5}, "work undisturbed"),
+        ({"manner": "graded", "visited": "somewhere"}, "work undisturbed"),
+    ],
+)
+def test_a_manner_that_cannot_be_is_refused(changed: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        replace(DATA, **changed)
+
+
 def test_layouts_are_drawn_from_those_given() -> None:
     data = replace(DATA, layouts=("original", "retro", "split"))
     seen = {key.layout for shard in range(20) for key in shard_keys(data, shard)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from bcprobe.episodes.sequences import overlapping_rows
 from bcprobe.experiments import tiny
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.training.validation import Validation
+from bcprobe.training.validation import Validation, validation_set
 from bcprobe.types import ACTIONS
 
 
@@ -30,6 +30,15 @@ def test_every_frame_is_scored_once_and_with_its_context(
     for row, counted in zip(index, valid, strict=True):
         for place in np.flatnonzero(counted):
             assert place >= min(overlap, row[place])
+
+
+def test_held_out_annotators_have_the_manner_learned_from() -> None:
+    plan = replace(tiny(), validation_episodes=2)
+    made = []
+    for manner in ("usual", "graded"):
+        own = validation_set(replace(plan, data=replace(plan.data, manner=manner)))
+        made.append([one.recording.clicks.tolist() for one in own])
+    assert made[0] != made[1]
 
 
 def test_half_of_the_episodes_hold_an_undo(validation: Validation) -> None:
