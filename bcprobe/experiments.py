@@ -69,6 +69,15 @@ def dots_graded() -> Experiment:
     return replace(dots_gap(), name="dots-graded", data=data)
 
 
+def dots_graded_longer() -> Experiment:
+    """`dots_graded` carried on for as many frames, on new worlds: Undo comes later there.
+
+    What it starts from is not shipped: train it first, into ``checkpoints/dots-graded``.
+    """
+    data = replace(dots_graded().data, seed=1)
+    return replace(dots_graded(), name="dots-graded-longer", data=data, start_from="dots-graded")
+
+
 def dots_two_by_two() -> Experiment:
     """`dots_gap` with mistakes that are never noticed, and right marks undone."""
     data = replace(dots_gap().data, manner="two_by_two")
@@ -213,6 +222,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano-independent": dots_nano_independent,
     "dots-gap": dots_gap,
     "dots-graded": dots_graded,
+    "dots-graded-longer": dots_graded_longer,
     "dots-two-by-two": dots_two_by_two,
     "nine-nano": nine_nano,
     "nine-nano-adamw": nine_nano_adamw,

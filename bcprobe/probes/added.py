@@ -18,7 +18,7 @@ from bcprobe.probes.history import (
     own_answer,
 )
 from bcprobe.probes.linear import Predictions, ProbeScore, cross_predict, score
-from bcprobe.probes.many_tasks import SCHEMES, TaskRows
+from bcprobe.probes.many_tasks import SCHEMES, Schemes, TaskRows
 from bcprobe.probes.refit import over_tasks
 from bcprobe.probes.result import LEFT_OUT, MEAN, POOLED, TASKS, WITHIN, WORLDS, score_row
 from bcprobe.results import Score
@@ -113,12 +113,13 @@ def _history(one: TaskRows) -> Floats:
     return history_features(one.activations.labels)[one.question.rows]
 
 
-def baseline_rows(tasks: Sequence[TaskRows], sites: Sequence[str]) -> Iterator[dict[str, Any]]:
+def baseline_rows(predicted: Schemes, sites: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of the baselines, and of what probes at ``sites`` (`name_of`) add to them, by task.
 
     Intervals of means over tasks draw the tasks anew. With the negatives ``history_matched`` stand
     probe and baselines on rows whose clicks look alike (`history_matched`).
     """
+    tasks = predicted.tasks
     known = baselines(tasks)
     negatives = tasks[0].question.negatives
     for name in (HISTORY, P_UNDO):
@@ -126,10 +127,9 @@ def baseline_rows(tasks: Sequence[TaskRows], sites: Sequence[str]) -> Iterator[d
         yield from _by_task(found, scheme=WITHIN, kind=name, negatives=negatives, site="")
     others = {one.rows.task: score(one.elsewhere) for one in known if one.elsewhere is not None}
     yield from _by_task(others, scheme=LEFT_OUT, kind=HISTORY, negatives=negatives, site="")
-    several = {scheme: predict for scheme, predict in SCHEMES.items() if len(tasks) > 1}
-    schemes = several or {WITHIN: SCHEMES[WITHIN]}
     for site in sites:
-        probes = {scheme: predict(tasks, site) for scheme, predict in schemes.items()}
+        schemes = SCHEMES if len(tasks) > 1 else (WITHIN,)
+        probes = {scheme: predicted.at(scheme, site) for scheme in schemes}
         yield from _added_rows(known, probes[WITHIN], negatives=negatives, site=site)
         yield from _matched_rows(known, probes, site=site, baselines=site == sites[0])
 

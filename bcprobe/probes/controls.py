@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +21,16 @@ from numpy.typing import NDArray
 from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import NO_ACTION, Question
 from bcprobe.bootstrap import Floats, Ints
+from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
-from bcprobe.probes.linear import ProbeScore, mean_of, score_question
+from bcprobe.probes.linear import ProbeScore, check_folds, mean_of, score_question
 from bcprobe.rng import generator
 from bcprobe.types import ACTIONS
 
 CONTROLS = ("shuffled", "selectivity", "untrained", "pixels", "previous_action")
 #: Shuffles and control tasks drawn; the scores of each are averaged.
 DRAWN = 2
+MOST_DRAWN = 50
 
 
 def run_controls(
@@ -54,7 +57,7 @@ def shuffled_probe(
 ) -> ProbeScore:
     """Mean score of probes for `DRAWN` draws of `shuffled_labels`."""
     rng = generator("shuffled labels", seed)
-    drawn = [shuffled_labels(question.truth, question.groups, rng) for _ in range(DRAWN)]
+    drawn = _drawn(question, lambda: shuffled_labels(question.truth, question.groups, rng))
     return mean_of(
         in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
     )
@@ -66,10 +69,28 @@ def control_task(
     """Mean score of probes for `DRAWN` control tasks."""
     types = control_types(question.labels)
     rng = generator("control task", seed)
-    drawn = [control_labels(question.truth, types, rng) for _ in range(DRAWN)]
+    drawn = _drawn(question, lambda: control_labels(question.truth, types, rng))
     return mean_of(
         in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
     )
+
+
+def _drawn(
+    question: Question, draw: Callable[[], NDArray[np.generic]]
+) -> list[NDArray[np.generic]]:
+    """`DRAWN` labels that probes can be fitted to in every fold, of `MOST_DRAWN` at most."""
+    found: list[NDArray[np.generic]] = []
+    for left in reversed(range(MOST_DRAWN)):
+        labels = draw()
+        try:
+            check_folds(replace(question, truth=labels))
+            found.append(labels)
+        except InputError:
+            if not left:
+                raise
+        if len(found) == DRAWN:
+            break
+    return found
 
 
 def shuffled_labels(
@@ -80,13 +101,14 @@ def shuffled_labels(
     The labels are turned by a random number of rows and repeated or cut to the episode's
     length: runs of equal labels stay, but neither content nor time within the episode tells.
     """
-    episodes = np.unique(groups)
+    episodes, sizes = np.unique(groups, return_counts=True)
     donors = _derangement(len(episodes), rng)
     made = np.empty_like(truth)
-    for own, donor in zip(episodes, episodes[donors], strict=True):
-        rows = np.flatnonzero(groups == own)
-        labels = truth[groups == donor]
-        made[rows] = np.resize(np.roll(labels, rng.integers(len(labels))), len(rows))
+    parts = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    for rows, donor in zip(parts, donors, strict=True):
+        labels = truth[parts[donor]]
+        turned = np.arange(len(rows)) - rng.integers(len(labels))
+        made[rows] = labels[turned % len(labels)]
     return made
 
 

@@ -20,7 +20,7 @@ from bcprobe.types import ACTIONS, PLACING, SCREEN_HEIGHT, SCREEN_WIDTH
 #: How many clicks back the history says everything about.
 CLICKS = 4
 #: Size of the boosted trees; more or deeper ones predict no better on the rows evaluated.
-TREES: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 12, "learning_rate": 0.1}
+TREES: dict[str, Any] = {"max_iter": 40, "max_leaf_nodes": 8, "learning_rate": 0.15}
 #: Right placements chosen for each mistake, and how far (standard deviations of the trees' score)
 #: theirs may be off.
 PER_MISTAKE, CALIPER = 2, 0.05

@@ -7,7 +7,7 @@ fits at once; everything else is scikit-learn's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -111,7 +111,10 @@ def fit_probes(
     `InputError` if a set of rows holds one class only.
     """
     if kind != "number" and any(len(np.unique(truth[rows])) < 2 for rows in trains):
-        raise InputError("the episodes to learn from hold one class only; use more episodes")
+        raise InputError(
+            "one class stands in too few worlds to be on both sides of every split; "
+            "use more episodes"
+        )
     if kind == "binary":
         return _fit_binary(features, truth.astype(bool), trains)
     fits = [make_probe(kind).fit(features[rows], truth[rows]) for rows in trains]
@@ -206,13 +209,18 @@ def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
 
 
 def score(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
-    """The metric of the predictions with its 95 % interval; ``n`` counts steps."""
+    """The metric of the predictions with its 95 % interval; ``n`` counts steps.
+
+    Where no resample has a metric, the interval of shares is their whole scale.
+    """
     metric = predictions.metric()
     count = len(np.unique(predictions.groups))
     estimate = float(metric(np.ones((1, count)))[0])
     values = metric(paired_draws(count, resamples, seed))
     units = independent(predictions) if predictions.kind == "binary" else None
     found = interval(estimate, values, len(predictions.truth), units)
+    if predictions.kind != "number" and np.isnan(found.lower) and not np.isnan(estimate):
+        found = replace(found, lower=0.0, upper=1.0)
     return ProbeScore(found, values, predictions)
 
 
@@ -233,9 +241,15 @@ def check_folds(question: Question) -> None:
     """Raise `InputError` unless probes can be fitted on any fold's training episodes."""
     for train, _ in split(question.groups):
         if question.latent.kind != "number" and len(np.unique(question.truth[train])) < 2:
+            worlds = {
+                str(one): len(np.unique(question.groups[question.truth == one]))
+                for one in np.unique(question.truth)
+            }
+            least = min(worlds, key=worlds.__getitem__)
             raise InputError(
-                f"latent '{question.latent.name}': all but one class stand in too few episodes; "
-                "use more episodes"
+                f"latent '{question.latent.name}': '{least}' stands in {worlds[least]} of "
+                f"{len(np.unique(question.groups))} worlds, too few to be on both sides of every "
+                "split; use more episodes"
             )
 
 

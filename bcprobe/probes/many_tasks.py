@@ -79,14 +79,18 @@ class TaskRows:
 
 
 def rows_of_tasks(
-    parts: Mapping[str, Activations], label: str, negatives: str
+    parts: Mapping[str, Activations], label: str, negatives: str, *, fitted: bool = True
 ) -> tuple[list[TaskRows], dict[str, str]]:
-    """The steps evaluated in each task that holds both classes; why not in the others."""
+    """The steps evaluated in each task that holds both classes; why not in the others.
+
+    Where probes are not ``fitted`` on them, one world with both is enough.
+    """
     found, skipped = [], {}
     for task, activations in parts.items():
         try:
             question = ask(activations.labels, label, negatives)
-            check_folds(question)
+            if fitted:
+                check_folds(question)
             found.append(TaskRows(task, question, activations))
         except InputError as error:
             skipped[task] = str(error)
@@ -123,6 +127,34 @@ def left_out(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]:
 
 #: How probes are fitted and tested, by name.
 SCHEMES = {WITHIN: within_tasks, POOLED: pooled, LEFT_OUT: left_out}
+
+
+#: A scheme and a site (`name_of`).
+Where = tuple[str, str]
+
+
+class Schemes:
+    """Predictions of each scheme on some steps of the tasks, fitted when first asked for."""
+
+    def __init__(self, tasks: Sequence[TaskRows]) -> None:
+        self.tasks = tasks
+        self._made: dict[Where, dict[str, Predictions]] = {}
+
+    def at(self, scheme: str, site: str) -> dict[str, Predictions]:
+        """Task -> predictions at a site (`name_of`), with `ALL` where a scheme pools the tasks."""
+        if (scheme, site) not in self._made:
+            self._made[scheme, site] = SCHEMES[scheme](self.tasks, site)
+        return self._made[scheme, site]
+
+
+def schemes_of(parts: Mapping[str, Activations], label: str) -> dict[str, Schemes]:
+    """Negatives of a label -> the schemes on their steps, where enough tasks have both classes.
+
+    Enough are two, or the only one.
+    """
+    found = {way: rows_of_tasks(parts, label, way)[0] for way in get_latent(label).negatives}
+    least = min(2, len(parts))
+    return {way: Schemes(tasks) for way, tasks in found.items() if len(tasks) >= least}
 
 
 def matrix(tasks: Sequence[TaskRows], site: str) -> dict[tuple[str, str], Predictions]:
@@ -175,7 +207,7 @@ def _stacked(tasks: Sequence[TaskRows], site: str) -> tuple[Any, Any, Ints, Any]
 
 
 def scheme_rows(
-    parts: Mapping[str, Activations],
+    schemes: Mapping[str, Schemes],
     label: str,
     names: Sequence[str],
     best: str,
@@ -183,20 +215,19 @@ def scheme_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of every scheme, with intervals that include the fit and the choice of the layer.
 
-    All ``names`` (`bcprobe.activations.dataset.name_of`) with the leading negatives; the best, at
-    [cls] and at the placed patch, with others. With the leading ones also the matrix from task to
-    task, and probes along differences of means.
+    ``schemes`` as `schemes_of` makes them. All ``names`` (`bcprobe.activations.dataset.name_of`)
+    with the leading negatives; the best, at [cls] and at the placed patch, with others. With the
+    leading ones also the matrix from task to task. Probes are fitted anew with the leading
+    negatives, and with ``refits`` above the default with all.
     """
     known = get_latent(label)
-    for negatives in known.negatives:
-        tasks, _ = rows_of_tasks(parts, label, negatives)
-        if len(tasks) < 2:
-            continue
+    for negatives, predicted in schemes.items():
+        tasks = predicted.tasks
         common: dict[str, Any] = {"negatives": negatives, "metric": known.metric}
         common["chance"] = _chance(tasks)
         leading = negatives == known.negatives[0]
         own = names if leading else [name for name in names if name in (best, f"{best}@placed")]
-        scores = dict(_scored(tasks, own))
+        scores = dict(_scored(predicted, own))
         fitted_anew = known.kind == "binary" and refits and _refits(known, negatives, refits)
         spread = refit_values(tasks, best, refits) if fitted_anew else {}
         yield from _interval_rows(scores, spread, best, **common)
@@ -245,22 +276,18 @@ def _predict_within(one: TaskRows, name: str) -> Predictions:
 
 
 def _refits(known: Latent, negatives: str, refits: int) -> bool:
-    """Whether probes are refitted: not by default on all steps, of which there are many."""
-    return known.negatives == (negatives,) or negatives != ALL or refits > REFITS["default"]
-
-
-#: A scheme and a site (`name_of`).
-Where = tuple[str, str]
+    """Whether probes are refitted: by default with the leading negatives only."""
+    return negatives == known.negatives[0] or refits > REFITS["default"]
 
 
 def _scored(
-    tasks: Sequence[TaskRows], names: Sequence[str]
+    schemes: Schemes, names: Sequence[str]
 ) -> Iterator[tuple[Where, dict[str, ProbeScore]]]:
     """Every scheme at every site: task -> score, with `MEAN` over the tasks."""
     jobs = [(scheme, name) for scheme in SCHEMES for name in names]
 
     def work(job: Where) -> dict[str, ProbeScore]:
-        return _with_mean(SCHEMES[job[0]](tasks, job[1]))
+        return _with_mean(schemes.at(*job))
 
     yield from zip(jobs, in_threads(work, jobs), strict=True)
 
@@ -437,14 +464,16 @@ def own_rows(
     known = get_latent(label)
     for negatives in known.negatives:
         fitted, _ = rows_of_tasks(parts, label, negatives)
-        tested, _ = rows_of_tasks(own, label, negatives)
+        tested, _ = rows_of_tasks(own, label, negatives, fitted=False)
         if not fitted or not tested:
             continue
         names = {"negatives": negatives, "metric": known.metric, "chance": _chance(fitted)}
         (probe,) = _fit_on(fitted, site, [fitted])
         found = {one.task: _transfer(probe, one, site) for one in tested}
         known_ones = {task: p for task, p in found.items() if p is not None}
-        for task, one in _with_mean(known_ones).items():
+        several = _with_mean(known_ones) if len(parts) > 1 else {}
+        scores = several or {task: score(one) for task, one in known_ones.items()}
+        for task, one in scores.items():
             yield _row("own", task, one.score, site=site, **names)
 
 
@@ -513,15 +542,19 @@ def _cosines(tasks: Sequence[TaskRows], site: str, counts: Sequence[Floats]) -> 
     return stacked @ stacked.transpose(0, 2, 1)
 
 
-def roc_rows(tasks: Sequence[TaskRows], site: str) -> Iterator[dict[str, Any]]:
+def roc_rows(schemes: Schemes, site: str) -> Iterator[dict[str, Any]]:
     """Mean ROC curve over the tasks, of each scheme."""
-    for scheme, predict in SCHEMES.items():
-        found = list(predict(tasks, site).values())
+    for scheme in SCHEMES:
+        found = [own for task, own in schemes.at(scheme, site).items() if task != ALL]
         points = np.stack([roc_points(predictions, GRID) for predictions in found])
         for x, column in zip(GRID, points.T, strict=True):
             low, high = np.nanquantile(column, [0.25, 0.75])
             curve = Score(float(np.nanmean(column)), float(low), float(high), len(found))
-            names = {"negatives": tasks[0].question.negatives, "site": site, "metric": "tpr"}
+            names = {
+                "negatives": schemes.tasks[0].question.negatives,
+                "site": site,
+                "metric": "tpr",
+            }
             where = {"train_task": scheme, "test_task": MEAN, "chance": float(x)}
             yield score_row(curve, scheme="roc", **names, **where) | {"kind": scheme}
 

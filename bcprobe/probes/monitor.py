@@ -42,7 +42,9 @@ def foretell_rows(own: Mapping[str, Activations], name: str) -> Iterator[dict[st
         rows, truth = coming_mistakes(data.labels)
         groups = data.labels["group"].to_numpy(np.int64)[rows]
         where = {"scheme": "foretell", "negatives": "own", "train_task": task, "test_task": task}
-        share = mean_score(truth.astype(float), groups) if len(truth) else _none(0)
+        if not len(truth):
+            continue
+        share = mean_score(truth.astype(float), groups)
         yield score_row(share, kind="mistakes", site="", metric="share", chance=0.0, **where)
         worlds = len(np.unique(groups[truth]))
         if truth.sum() < FEWEST or worlds < 2 or data.predictions is None:
@@ -150,7 +152,3 @@ def alarm_scores(labels: pd.DataFrame) -> dict[str, Score]:
             values, episodes = zip(*pairs, strict=True)
             found[name] = mean_score(np.array(values, dtype=float), np.array(episodes))
     return found
-
-
-def _none(n: int) -> Score:
-    return Score(0.0, 0.0, 0.0, n)

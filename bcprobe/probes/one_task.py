@@ -130,16 +130,16 @@ def probe_sites(question: Question, values: Mapping[str, Any], sites: Sequence[s
 def _untrained(
     questions: Mapping[str, Question], activations: Activations, sites: Sequence[str], best: Best
 ) -> dict[str, Scores]:
-    """The first untrained model at all sites for the leading negatives, at the best for others.
+    """The mean over all untrained models at the best site.
 
-    At the best site the mean over all untrained models.
+    Of one task, the first model at all sites too, with the leading negatives.
     """
     models = activations.untrained
     found: dict[str, Scores] = {way: {} for way in questions}
     if models:
         for way, question in questions.items():
-            known = sites if way == best.negatives else [best.site]
-            found[way] = probe_sites(question, models[0], [s for s in known if s in models[0]])
+            if way == best.negatives and len(activations.tasks) == 1:
+                found[way] = probe_sites(question, models[0], [s for s in sites if s in models[0]])
             several = [probe_sites(question, one, [best.site])[best.site] for one in models]
             found[way][best.site] = mean_of(several)
     return found

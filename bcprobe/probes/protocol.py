@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations, combine, name_of
 from bcprobe.activations.gather import activations
@@ -21,7 +20,7 @@ from bcprobe.probes.cards import make_card
 from bcprobe.probes.complexity import complexity_rows
 from bcprobe.probes.convnet import convnet, crops
 from bcprobe.probes.crossed import crossed_rows
-from bcprobe.probes.linear import score
+from bcprobe.probes.linear import check_folds, score
 from bcprobe.probes.many_tasks import (
     cosine_rows,
     one_task_rows,
@@ -29,6 +28,7 @@ from bcprobe.probes.many_tasks import (
     roc_rows,
     rows_of_tasks,
     scheme_rows,
+    schemes_of,
 )
 from bcprobe.probes.monitor import foretell_rows, monitor_rows
 from bcprobe.probes.one_task import Analysis, analyse, chance_of, counts_of
@@ -68,8 +68,10 @@ def probe(
     get_latent(label)
     check_name("rigor", rigor, RIGORS)
     sites = tuple(dict.fromkeys(data.site(site) for site in sites or data.sites))
-    for site in sites:
-        check_finite(site, data.at(site))
+    check_finite({site: data.at(site) for site in sites})
+    check_finite({name: values for name, values in data.values.items() if "@" in name})
+    check_finite({f"untrained {site}": own[site] for own in data.untrained for site in own})
+    check_finite({"pixels": data.pixels, "predictions": data.predictions})
     parts = data.parts()
     with one_thread():
         if len(parts) == 1:
@@ -87,20 +89,23 @@ def _of_one(
     rigor: str,
 ) -> ProbeResult:
     layers = {site: data.layer(site) for site in sites}
+    check_folds(data.ask(label))
     found = analyse(data, label, sites, layers, seed)
     names = names_read(data, sites, found.best.site, rigor)
     rows = list(one_task_rows(data, label, names, found.best.site, REFITS[rigor]))
     rows += found.rows(scheme=WITHIN, train_task=task, test_task=task)
-    tasks, _ = rows_of_tasks({task: data}, label, hard_negatives(label))
-    if tasks and get_latent(label).name == "mistake":
-        rows += baseline_rows(tasks, at_tokens(data, [found.best.site]))
     if label == "mistake":
+        predicted = schemes_of({task: data}, label).get(get_latent(label).negatives[0])
+        if predicted is not None:
+            rows += baseline_rows(predicted, at_tokens(data, [found.best.site]))
         rows += crossed_rows({task: data}, at_tokens(data, [found.best.site]), REFITS[rigor])
     if rigor == "full" and get_latent(label).kind == "binary":
         rows += full_rows(data, label, found.best.site, seed)
+    skipped = {}
     if own is not None:
         rows += _of_own({task: data}, own, label, found.best.site)
-    return _result(data, label, (task,), found, rows, layers, {})
+        skipped = _own_skipped(own, label)
+    return _result(data, label, (task,), found, rows, layers, skipped)
 
 
 def _of_several(
@@ -112,37 +117,39 @@ def _of_several(
     seed: int,
     rigor: str,
 ) -> ProbeResult:
-    tasks, skipped = rows_of_tasks(parts, label, get_latent(label).negatives[0])
+    negatives = get_latent(label).negatives[0]
+    tasks, skipped = rows_of_tasks(parts, label, negatives)
     if len(tasks) < 2:
+        task, reason = next(iter(skipped.items()))
         raise InputError(
-            f"label '{label}' can be evaluated in {len(tasks)} of {len(parts)} tasks; it takes "
-            "two: use more episodes"
+            f"label '{label}' can be evaluated in {len(tasks)} of {len(parts)} tasks, and it takes "
+            f"two; {task}: {reason}"
         )
+    schemes = schemes_of(parts, label)
     layers = {site: data.layer(site) for site in sites}
     found = analyse(data, label, sites, layers, seed)
     best = found.best.site
     names = names_read(data, sites, best, rigor)
-    rows = list(scheme_rows(parts, label, names, best, REFITS[rigor]))
+    rows = list(scheme_rows(schemes, label, names, best, REFITS[rigor]))
     rows += found.rows(scheme=POOLED, train_task=ALL, test_task=ALL)
-    hard, _ = rows_of_tasks(parts, label, hard_negatives(label))
-    if label == "mistake" and len(hard) > 1:
-        rows += baseline_rows(hard, at_tokens(data, [best]))
+    if label == "mistake":
+        rows += baseline_rows(schemes[negatives], at_tokens(data, [best]))
     if rigor == "full" and get_latent(label).kind == "binary":
         rows += full_rows(data, label, best, seed)
     rows += cosine_rows(parts, label, best)
     if label == "mistake":
         rows += crossed_rows(parts, at_tokens(data, [best]), REFITS[rigor])
     if get_latent(label).kind == "binary":
-        rows += roc_rows(tasks, best)
+        rows += roc_rows(schemes[negatives], best)
     if own is not None:
-        rows += own_rows(parts, own.parts(), label, best)
         rows += _of_own(parts, own, label, best)
+        skipped |= _own_skipped(own, label)
     return _result(data, label, tuple(parts), found, rows, layers, skipped)
 
 
 def full_rows(data: Activations, label: str, best: str, seed: int) -> Iterator[dict[str, Any]]:
     """What takes minutes: complexity of the probe of all rows, and a convolutional network."""
-    question = data.ask(label, negatives=hard_negatives(label))
+    question = data.ask(label)
     tasks = data.tasks
     where = {"train_task": ALL, "test_task": ALL}
     if len(tasks) == 1:
@@ -166,10 +173,18 @@ def full_rows(data: Activations, label: str, best: str, seed: int) -> Iterator[d
 def _of_own(
     parts: Mapping[str, Activations], own: Activations, label: str, best: str
 ) -> Iterator[dict[str, Any]]:
-    """What is known of the model's own mistakes before and while they stand."""
+    """The probe on the model's own episodes, and its own mistakes before and while they stand."""
+    yield from own_rows(parts, own.parts(), label, best)
     if label == "mistake":
         yield from foretell_rows(own.parts(), best)
         yield from monitor_rows(parts, own.parts(), best)
+
+
+def _own_skipped(own: Activations, label: str) -> dict[str, str]:
+    """Why the probe could not be tested on the model's own episodes of a task."""
+    negatives = get_latent(label).negatives[0]
+    _, reasons = rows_of_tasks(own.parts(), label, negatives, fitted=False)
+    return {f"own episodes of {task}": reason for task, reason in reasons.items()}
 
 
 def at_tokens(data: Activations, sites: Sequence[str]) -> tuple[str, ...]:
@@ -182,12 +197,6 @@ def names_read(data: Activations, sites: Sequence[str], best: str, rigor: str) -
     """Names read: every layer at [cls]; at the placed patch the best, or all in full."""
     placed = at_tokens(data, sites if rigor == "full" else [best])
     return tuple(dict.fromkeys([*sites, *placed]))
-
-
-def hard_negatives(label: str) -> str:
-    """The negatives against which baselines are set: `errable` where the label has them."""
-    known = get_latent(label).negatives
-    return "errable" if "errable" in known else known[0]
 
 
 def _result(
@@ -311,11 +320,14 @@ def own_activations(
     return combine(found)
 
 
-def check_finite(site: str, values: NDArray[np.floating[Any]]) -> None:
-    """Raise `InputError` if activations are nan or infinite."""
-    wrong = ~np.isfinite(values).all(axis=1)
-    if wrong.any():
-        raise InputError(
-            f"activations at '{site}' are not finite in {int(wrong.sum())} of {len(values)} steps; "
-            "gather them in float32, or look at the checkpoint"
-        )
+def check_finite(named: Mapping[str, Any]) -> None:
+    """Raise `InputError` if one of some arrays or tables [step, k] is nan or infinite."""
+    for name, values in named.items():
+        if values is None:
+            continue
+        wrong = ~np.isfinite(np.asarray(values, dtype=np.float32)).all(axis=1)
+        if wrong.any():
+            raise InputError(
+                f"activations at '{name}' are not finite in {int(wrong.sum())} of {len(values)} "
+                "steps; gather them in float32, or look at the checkpoint"
+            )

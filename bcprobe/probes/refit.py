@@ -115,10 +115,15 @@ def weighted_auc(
 def over_tasks(values: Sequence[Floats], resamples: int = 1000, seed: int = 0) -> Floats:
     """Means over tasks drawn anew, each with one of its own resamples: [resample].
 
-    ``values``: the resampled scores of each task.
+    ``values``: the resampled scores of each task; nan is not drawn. All nan where a task has no
+    other.
     """
     rng = np.random.default_rng(seed)
-    table = np.stack(values)  # (task, resample)
+    known = [own[np.isfinite(own)] for own in values]
+    if not all(map(len, known)):
+        return np.full(resamples, np.nan)
+    table = np.stack([np.resize(own, len(values[0])) for own in known])  # (task, resample)
     tasks = rng.integers(len(table), size=(resamples, len(table)))
     own = rng.integers(table.shape[1], size=(resamples, len(table)))
-    return np.nanmean(table[tasks, own], axis=1)
+    means: Floats = table[tasks, own].mean(axis=1)
+    return means

@@ -41,6 +41,16 @@ COLUMNS = (
 #: `NONE` stands beside numbers without an interval, whose bounds repeat them.
 WORLDS, REFIT, MAX_T, TASKS, EXACT = "worlds", "refit", "max_t", "tasks", "exact"
 NONE = "none"
+#: Beside intervals as wide as the scale: too few worlds stand behind the number to say more.
+SCALE = "scale"
+SCALES = {
+    "auc": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
+    "share": (0.0, 1.0),
+    "cosine": (-1.0, 1.0),
+}
+#: Kinds that are probes of the trained model, or say how much they could show.
+_NO_CONTROLS = ("probe", "mean_difference", "detectable")
 _NUMBERS = ("estimate", "lower", "upper")
 
 
@@ -165,7 +175,7 @@ class ProbeResult:
         """Controls and baselines of the probe of all rows at the best site, by name."""
         negatives = negatives or self.best.negatives
         at = self.table(negatives=negatives, scheme=self._scheme)
-        at = at[(at["kind"] != "probe") & at["site"].isin(["", self.best.site])]
+        at = at[~at["kind"].isin(_NO_CONTROLS) & at["site"].isin(["", self.best.site])]
         at = at[at["token"].isin(["", "cls"])]
         at = at[at["test_task"] == self._task]
         return {r.kind: Score(r.estimate, r.lower, r.upper, r.n) for r in at.itertuples()}
@@ -247,13 +257,28 @@ def score_row(found: Score, **names: Any) -> dict[str, Any]:
 
 
 def table_of(rows: Iterable[dict[str, Any]], layers: dict[str, int]) -> pd.DataFrame:
-    """Rows as a tidy table (`COLUMNS`)."""
+    """Rows as a tidy table (`COLUMNS`), without nan.
+
+    What could not be estimated has no row; a bound that no resample gives is the end of the scale.
+    """
     placed = []
-    for row in rows:
+    for row in map(_bounded, rows):
+        if np.isnan(row["estimate"]):
+            continue
         site, _, token = str(row["site"]).partition("@")
         token = token or ("cls" if site else "")
         placed.append({**row, "site": site, "token": token, "layer": layers.get(site)})
     return pd.DataFrame(placed, columns=list(COLUMNS)).astype({"layer": "Int64"})
+
+
+def _bounded(row: dict[str, Any]) -> dict[str, Any]:
+    if not np.isnan([row["lower"], row["upper"]]).any():
+        return row
+    if row["metric"] not in SCALES:
+        return {**row, "lower": row["estimate"], "upper": row["estimate"], "interval": NONE}
+    low, high = SCALES[row["metric"]]
+    difference = row["metric"] == "auc" and row["chance"] == 0
+    return {**row, "lower": -high if difference else low, "upper": high, "interval": SCALE}
 
 
 def short_site(site: str) -> str:

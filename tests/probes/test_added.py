@@ -18,7 +18,7 @@ from bcprobe.probes.history import (
     own_answer,
 )
 from bcprobe.probes.linear import Predictions, score
-from bcprobe.probes.many_tasks import TaskRows
+from bcprobe.probes.many_tasks import Schemes, TaskRows
 from bcprobe.probes.protocol import probe
 from tests.conftest import labels_of
 
@@ -105,7 +105,7 @@ def test_baselines_stand_in_the_table_of_a_probe(planted: Activations) -> None:
 
 
 def test_without_the_models_answer_the_history_stands_alone(planted: Activations) -> None:
-    rows = [*baseline_rows([TaskRows("t", planted.ask("mistake"), planted)], [])]
+    rows = [*baseline_rows(Schemes([TaskRows("t", planted.ask("mistake"), planted)]), [])]
     assert {row["kind"] for row in rows} == {"click_history"}
     log_odds = own_answer(np.array([0.0, 0.5, 1.0]), np.ones(3), np.arange(3), np.zeros(3, int))
     assert np.isfinite(log_odds.scores).all()

@@ -140,5 +140,5 @@ def test_a_fold_of_one_class_is_told(make_labels: Callable[..., pd.DataFrame]) -
     labels = make_labels(4, np.random.default_rng(0))
     labels["undo_next"] = (labels["episode"] == 2) & labels["undo_next"]
     labels.loc[labels["episode"] == 2, "undo_next"] |= labels["step"] == 1
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match="in too few worlds"):
         score_question(ask(labels, "undo_next"), np.ones((len(labels), 2), dtype=np.float32))

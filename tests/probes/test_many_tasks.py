@@ -47,8 +47,9 @@ def parts() -> dict[str, Activations]:
 
 @pytest.fixture(scope="module")
 def table(parts: dict[str, Activations]) -> pd.DataFrame:
-    rows = many_tasks.scheme_rows(parts, "mistake", [SHARED, OWN], SHARED)
-    rows = [*rows, *many_tasks.scheme_rows(parts, "mistake", [OWN], OWN)]
+    schemes = many_tasks.schemes_of(parts, "mistake")
+    rows = many_tasks.scheme_rows(schemes, "mistake", [SHARED, OWN], SHARED)
+    rows = [*rows, *many_tasks.scheme_rows(schemes, "mistake", [OWN], OWN)]
     return table_of(rows, {SHARED: 1, OWN: 2})
 
 

@@ -125,14 +125,3 @@ def test_bad_names_are_reported(checkpoint: Path) -> None:
 
 def test_no_number_of_the_table_is_missing(result: ProbeResult) -> None:
     assert np.isfinite(result.table()[["estimate", "lower", "upper"]].to_numpy(float)).all()
-
-
-def test_mistakes_in_one_world_only_are_refused_in_one_line(planted: Activations) -> None:
-    labels = planted.labels.copy()
-    names = ["mistake", "previous_mistaken"]
-    labels.loc[labels["episode"] != 4, names] = False
-    with pytest.raises(InputError, match="one class only; use more episodes") as caught:
-        probe(replace(planted, labels=labels), "mistake")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="has one class only"):
-        probe(replace(planted, labels=labels.assign(**dict.fromkeys(names, False))), "mistake")
