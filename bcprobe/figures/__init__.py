@@ -36,6 +36,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "emergence": learning.plot_emergence,
     "filmstrip": screens.plot_strips,
     "gallery": screens.plot_screens,
+    "graded": probing.plot_graded,
     "heads": behaviour.plot_heads,
     "latents": probing.plot_labels,
     "layouts": learning.plot_layouts,
@@ -50,6 +51,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "recoveries": learning.plot_recoveries,
     "scaling": learning.plot_scaling,
     "transfer": learning.plot_transfer,
+    "two_by_two": probing.plot_two_by_two,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -67,6 +68,21 @@ DETECTORS = {
     "probe": Look("probe, alarms", "blue", "o"),
     "p_undo": Look("mean P(Undo)", "green", "^"),
     "mistake": Look("wrong by the task's measure", "grey", "", ":"),
+}
+#: What reads a mistake or an Undo among steps alike in the other.
+CROSSED = {
+    "probe cls": Look("probe at [cls]", "blue", "o", ""),
+    "probe placed": Look("probe at the mark", "sky", "D", ""),
+    "p_undo": Look("P(Undo)", "green", "^", ""),
+    "click_history": Look("click history", "vermillion", "s", ""),
+}
+#: Which steps are looked at, by scheme.
+CROSSED_STEPS = {"crossed": "just after a mark", "crossed_all": "every step"}
+#: What models of dots learned from, and what their probe was fitted on.
+LEARNED = {
+    ("dots-gap", "usual"): "12 to 40 px, probe too",
+    ("dots-gap", "graded"): "12 to 40 px, probe graded",
+    ("dots-graded-longer", "graded"): "graded, probe too",
 }
 CHANCE = Look("chance", "black", "", "-")
 #: What is shown of a score that may be below: R2.
@@ -246,17 +262,35 @@ def plot_psychometric(table: pd.DataFrame) -> Figure:
     ``table`` is that of `bcprobe.probes.psychometric.psychometric`: a panel for each task. A tick
     on the axis marks a curve's threshold, with its interval.
     """
-    tasks = {task: name for task, name in TASKS.items() if task in set(table["task"])}
-    down = -(-len(tasks) // ACROSS)
-    figure = new_figure(1.55 * down + 0.5, TEXT if len(tasks) > 1 else COLUMN)
-    axes = panels(figure, len(tasks), ACROSS, sharex=True, sharey=True)
-    for axis, (task, name) in zip(axes, tasks.items(), strict=True):
+    return _curves({name: table[table["task"] == task] for task, name in TASKS.items()})
+
+
+@in_style()
+def plot_graded(table: pd.DataFrame) -> Figure:
+    """The curves of `plot_psychometric` by what the model and its probe learned from.
+
+    ``table`` has columns ``training`` (the checkpoint) and ``manner`` beside those.
+    """
+    return _curves(
+        {
+            title: table[(table["training"] == name) & (table["manner"] == manner)]
+            for (name, manner), title in LEARNED.items()
+        }
+    )
+
+
+def _curves(parts: Mapping[str, pd.DataFrame]) -> Figure:
+    """A panel for each part of a table of curves that has rows, by its title."""
+    there = {title: own for title, own in parts.items() if len(own)}
+    down = -(-len(there) // ACROSS)
+    figure = new_figure(1.55 * down + 0.5, TEXT if len(there) > 1 else COLUMN)
+    axes = panels(figure, len(there), min(ACROSS, len(there)), sharex=True, sharey=True)
+    for axis, (title, own) in zip(axes, there.items(), strict=True):
         axis.set(ylim=(-0.08, 1.03), xlabel="truth moved by, px", ylabel="share")
-        axis.set_title(name, loc="left")
-        own = table[table["task"] == task]
+        axis.set_title(title, loc="left")
         lines(axis, own[own["what"].isin(["rate", "mistake"])], "shift", "detector", DETECTORS)
         _thresholds(axis, own[own["what"] == "threshold"])
-    legend(figure, DETECTORS.values(), ncols=3 if len(tasks) > 1 else 2)
+    legend(figure, DETECTORS.values(), ncols=3 if len(there) > 1 else 2)
     return figure
 
 
@@ -265,6 +299,31 @@ def _thresholds(axis: Axes, table: pd.DataFrame) -> None:
         colour = DETECTORS[row.detector].hex
         axis.plot([row.lower, row.upper], [-0.05, -0.05], color=colour, lw=0.9)
         axis.plot(row.estimate, -0.05, "|", color=colour, ms=5, mew=1.2)
+
+
+@in_style()
+def plot_two_by_two(table: pd.DataFrame) -> Figure:
+    """Mistakes among steps alike in whether Undo comes, and Undo among steps alike in mistakes.
+
+    ``table`` holds the rows ``crossed`` and ``crossed_all`` of
+    `bcprobe.probes.result.ProbeResult`, with a column ``training`` (the checkpoint): a line of
+    panels for each.
+    """
+    probes = table["kind"] + (" " + table["token"]).where(table["kind"] == "probe", "")
+    table = table.assign(reads=probes)
+    trainings, questions = (list(dict.fromkeys(table[c])) for c in ("training", "negatives"))
+    figure = new_figure(0.4 + 1.7 * len(trainings), TEXT)
+    axes = figure.subplots(len(trainings), len(CROSSED_STEPS), sharey=True, squeeze=False)
+    for line, training in zip(axes, trainings, strict=True):
+        for axis, (scheme, title) in zip(line, CROSSED_STEPS.items(), strict=True):
+            own = table[(table["training"] == training) & (table["scheme"] == scheme)]
+            names = {question: question for question in questions}
+            rows(axis, own, names, "reads", CROSSED, y="negatives")
+            axis.axvline(0.5, color=COLOURS["black"], lw=0.6)
+            axis.set(xlabel="ROC AUC", xlim=(0.25, 1.02), ylabel="")
+            axis.set_title(f"{training}: {title}", loc="left")
+    legend(figure, CROSSED.values(), ncols=4)
+    return figure
 
 
 #: Kinds of rows that no panel shows.

@@ -28,6 +28,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "emergence": evaluation.emergence,
     "filmstrip": screens.filmstrip,
     "gallery": screens.gallery,
+    "graded": probing.graded,
     "heads": evaluation.heads,
     "latents": probing.latents,
     "layouts": partial(studies.study_table, "layouts"),
@@ -42,4 +43,5 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "recoveries": partial(studies.study_table, "recoveries"),
     "scaling": partial(studies.study_table, "scaling"),
     "transfer": partial(studies.study_table, "transfer"),
+    "two_by_two": probing.two_by_two,
 }

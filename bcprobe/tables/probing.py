@@ -16,13 +16,18 @@ from bcprobe.model.registry import (
 from bcprobe.probes.over_training import probe_series
 from bcprobe.probes.protocol import probe, run
 from bcprobe.probes.psychometric import psychometric
-from bcprobe.probes.result import ProbeResult
+from bcprobe.probes.result import CROSSED, CROSSED_ALL, ProbeResult
 from bcprobe.tables.evaluation import POINTER, TASK, series
 
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
 FOLLOWED = ("mistake", "phase", "position", "progress")
 SERIES_EPISODES = {POINTER: 40, NINE_TASK_SERIES: 8}
 OWN_EPISODES = 10
+#: Checkpoints of dots by the manner of the annotators that they learned from.
+GAP, GRADED, TWO_BY_TWO = "dots-gap", "dots-graded-longer", "dots-two-by-two"
+#: Test episodes that their probes are fitted on; worlds and distances (px) of the curves.
+CROSSED_EPISODES, GRADED_WORLDS = 200, 40
+FINE_SHIFTS = (0.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 16.0, 24.0)
 #: Test episodes of each task that probes of several tasks are fitted on.
 ACROSS_EPISODES = 40
 
@@ -68,6 +73,36 @@ def psychometric_curves(name: str = NINE_TASK_CHECKPOINT, worlds: int = 10) -> p
 def dots_psychometric() -> pd.DataFrame:
     """`psychometric_curves` of dots-nano."""
     return psychometric_curves(POINTER, 24)
+
+
+def graded() -> pd.DataFrame:
+    """`psychometric` of colored dots learned with mistakes far off, and with graded ones.
+
+    A row's ``training`` names the checkpoint, ``manner`` the annotators that its probe was fitted
+    on. The checkpoints are not shipped: train the experiments of their names first.
+    """
+    sets = [(GAP, "usual"), (GAP, "graded"), (GRADED, "graded")]
+    return pd.concat([_curves_of(*one) for one in sets], ignore_index=True)
+
+
+def _curves_of(name: str, manner: str) -> pd.DataFrame:
+    data = activations(name, TASK, CROSSED_EPISODES, manner=manner)
+    site = probe(data).best.site
+    curves = psychometric(data, name, site, worlds=GRADED_WORLDS, shifts=FINE_SHIFTS)
+    return curves.assign(training=name, manner=manner)
+
+
+def two_by_two() -> pd.DataFrame:
+    """Mistakes and Undos told apart, on annotators who overlook some and doubt some right marks.
+
+    A row's ``training`` names the checkpoint: one that learned from such annotators, and one that
+    learned from usual ones. They are not shipped: train the experiments of their names first.
+    """
+    parts = []
+    for name in (TWO_BY_TWO, GAP):
+        found = run("mistake", name, TASK, episodes=CROSSED_EPISODES, manner="two_by_two").table()
+        parts.append(found[found["scheme"].isin([CROSSED, CROSSED_ALL])].assign(training=name))
+    return pd.concat(parts, ignore_index=True)
 
 
 def probe_emergence() -> pd.DataFrame:

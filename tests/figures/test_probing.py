@@ -105,6 +105,36 @@ def test_baselines_stand_beside_the_probe_and_what_it_adds() -> None:
     assert marks(added, probing.ADDED["added_to_both"])[:, 0] == pytest.approx([0.06] * 4)
 
 
+def test_models_that_learned_otherwise_have_a_panel_each() -> None:
+    rows = [
+        {"task": TASKS[0], "detector": detector, "what": "rate", "shift": shift,
+         "training": training, "manner": manner, "estimate": 0.1 * k, "lower": 0, "upper": 1}
+        for k, (training, manner) in enumerate(probing.LEARNED)
+        for detector in ("probe", "p_undo")
+        for shift in (0.0, 6.0)
+    ]  # fmt: skip
+    axes = probing.plot_graded(pd.DataFrame(rows)).axes
+    assert [axis.get_title(loc="left") for axis in axes] == list(probing.LEARNED.values())
+    heights = [axis.lines[0].get_ydata()[0] for axis in axes]
+    assert heights == pytest.approx([0, 0.1, 0.2])
+
+
+def test_mistakes_and_undos_stand_apart_by_what_reads_them() -> None:
+    questions = ("mistake where Undo comes", "Undo where a mistake stands")
+    rows = [
+        {"training": "dots", "scheme": scheme, "kind": kind, "token": token,
+         "negatives": question, "estimate": value, "lower": value - 0.1, "upper": value + 0.1}
+        for scheme in probing.CROSSED_STEPS
+        for question, value in zip(questions, (0.9, 0.5), strict=True)
+        for kind, token in (("probe", "cls"), ("probe", "placed"), ("p_undo", ""))
+    ]  # fmt: skip
+    left, right = probing.plot_two_by_two(pd.DataFrame(rows)).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == list(questions)
+    for axis in (left, right):
+        for name in ("probe cls", "probe placed", "p_undo"):
+            assert marks(axis, probing.CROSSED[name])[:, 0] == pytest.approx([0.9, 0.5])
+
+
 def test_psychometric_curves_have_their_thresholds_on_the_axis() -> None:
     rows = [
         {"task": task, "detector": detector, "what": "mistake" if detector == "mistake" else "rate",
