@@ -55,9 +55,10 @@ def emergence_rows(counts: Mapping[int, pd.DataFrame]) -> Iterator[dict[str, Any
     draws = with_all(paired_draws(len(episodes)))
     for skill, own in every.groupby("skill", sort=False):
         curves = _curves(own, frames, pd.MultiIndex.from_frame(episodes), draws)
-        n = int(own.loc[own["frames"] == frames[-1], "n"].sum())
+        last = own[own["frames"] == frames[-1]]
+        n, units = int(last["n"].sum()), int((last["n"] > 0).sum())
         for at, values in zip(frames.tolist(), curves.T, strict=True):
-            yield _row(score_of(values, n), skill=skill, metric="accuracy", frames=at)
+            yield _row(score_of(values, n, units), skill=skill, metric="accuracy", frames=at)
         halves = np.array([half_time(frames, curve) for curve in curves])
         yield _row(score_of(halves, n), skill=skill, metric="half", frames=int(frames[-1]))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bcprobe.bootstrap import Floats, interval, spread_interval
+from bcprobe.bootstrap import Floats, interval
 from bcprobe.parallel import in_threads
 from bcprobe.probes.history import (
     click_history,
@@ -18,11 +18,9 @@ from bcprobe.probes.history import (
     own_answer,
 )
 from bcprobe.probes.linear import Predictions, ProbeScore, cross_predict, score
-from bcprobe.probes.many_tasks import SCHEMES, Schemes, TaskRows
-from bcprobe.probes.refit import over_tasks
-from bcprobe.probes.result import LEFT_OUT, MEAN, POOLED, TASKS, WITHIN, WORLDS, score_row
+from bcprobe.probes.many_tasks import SCHEMES, Schemes, TaskRows, by_task
+from bcprobe.probes.result import ADDED, LEFT_OUT, WITHIN
 from bcprobe.results import Score
-from bcprobe.types import ALL
 
 #: Strata of a baseline's score inside which the probe's score is compared.
 STRATA = 8
@@ -124,9 +122,9 @@ def baseline_rows(predicted: Schemes, sites: Sequence[str]) -> Iterator[dict[str
     negatives = tasks[0].question.negatives
     for name in (HISTORY, P_UNDO):
         found = {one.rows.task: score(one.within[name]) for one in known if name in one.within}
-        yield from _by_task(found, scheme=WITHIN, kind=name, negatives=negatives, site="")
+        yield from by_task(found, scheme=WITHIN, kind=name, negatives=negatives, site="")
     others = {one.rows.task: score(one.elsewhere) for one in known if one.elsewhere is not None}
-    yield from _by_task(others, scheme=LEFT_OUT, kind=HISTORY, negatives=negatives, site="")
+    yield from by_task(others, scheme=LEFT_OUT, kind=HISTORY, negatives=negatives, site="")
     for site in sites:
         schemes = SCHEMES if len(tasks) > 1 else (WITHIN,)
         probes = {scheme: predicted.at(scheme, site) for scheme in schemes}
@@ -150,8 +148,8 @@ def _added_rows(
             if equal is not None:
                 given[one.rows.task] = equal
             gains[one.rows.task] = gain(probe, own)
-        yield from _by_task(given, scheme="added", kind=f"given_{kind}", **names)
-        yield from _by_task(gains, scheme="added", kind=f"added_to_{kind}", chance=0.0, **names)
+        yield from by_task(given, scheme=ADDED, kind=f"given_{kind}", **names)
+        yield from by_task(gains, scheme=ADDED, kind=f"added_to_{kind}", chance=0.0, **names)
 
 
 def _matched_rows(
@@ -175,22 +173,4 @@ def _matched_rows(
             task: score(found[task].rows(rows)) for task, rows in chosen.items() if task in found
         }
         names: dict[str, Any] = {"negatives": "history_matched", "site": where}
-        yield from _by_task(scores, scheme=scheme, kind=kind, **names)
-
-
-def _by_task(
-    scores: Mapping[str, ProbeScore], *, chance: float = 0.5, **names: Any
-) -> Iterator[dict[str, Any]]:
-    """A row per task and, of several, their mean with tasks drawn anew."""
-    trains: dict[str, Callable[[str], str]] = {LEFT_OUT: lambda task: f"not {task}"}
-    train = trains.get(names["scheme"], lambda task: ALL if names["scheme"] == POOLED else task)
-    common = {"metric": "auc", "chance": chance, **names}
-    for task, found in scores.items():
-        where = {"train_task": train(task), "test_task": task, "interval": WORLDS}
-        yield score_row(found.score, **common, **where)
-    if len(scores) > 1:
-        estimate = float(np.mean([found.score.estimate for found in scores.values()]))
-        steps = sum(found.score.n for found in scores.values())
-        spread = over_tasks([found.resampled for found in scores.values()])
-        number: Score = spread_interval(estimate, spread, steps, share=chance > 0)
-        yield score_row(number, **common, train_task="same", test_task=MEAN, interval=TASKS)
+        yield from by_task(scores, scheme=scheme, kind=kind, **names)

@@ -39,6 +39,7 @@ from bcprobe.probes.refit import (
     weighted_auc,
 )
 from bcprobe.probes.result import (
+    ADDED,
     EXACT,
     LEFT_OUT,
     MATRIX,
@@ -49,6 +50,7 @@ from bcprobe.probes.result import (
     REFIT,
     TASKS,
     WITHIN,
+    WORLDS,
     score_row,
 )
 from bcprobe.results import Score
@@ -467,22 +469,37 @@ def own_rows(
         tested, _ = rows_of_tasks(own, label, negatives, fitted=False)
         if not fitted or not tested:
             continue
-        names = {"negatives": negatives, "metric": known.metric, "chance": _chance(fitted)}
+        names: dict[str, Any] = {"negatives": negatives, "metric": known.metric}
+        names["chance"] = _chance(fitted)
         (probe,) = _fit_on(fitted, site, [fitted])
         found = {one.task: _transfer(probe, one, site) for one in tested}
         known_ones = {task: p for task, p in found.items() if p is not None}
-        several = _with_mean(known_ones) if len(parts) > 1 else {}
-        scores = several or {task: score(one) for task, one in known_ones.items()}
-        for task, one in scores.items():
-            yield _row("own", task, one.score, site=site, **names)
+        scores = {task: score(one) for task, one in known_ones.items()}
+        yield from by_task(scores, "own", site=site, **names)
+
+
+def by_task(
+    scores: Mapping[str, ProbeScore], scheme: str, *, chance: float = 0.5, **names: Any
+) -> Iterator[dict[str, Any]]:
+    """A row per task and, of several, their mean with tasks drawn anew."""
+    common = {"metric": "auc", "chance": chance, **names}
+    for task, found in scores.items():
+        yield _row(scheme, task, found.score, interval=WORLDS, **common)
+    if len(scores) > 1:
+        estimate = float(np.mean([found.score.estimate for found in scores.values()]))
+        steps = sum(found.score.n for found in scores.values())
+        spread = over_tasks([found.resampled for found in scores.values()])
+        share = common["metric"] != "r2" and chance > 0
+        number = spread_interval(estimate, spread, steps, share=share)
+        yield _row(scheme, MEAN, number, interval=TASKS, **common)
 
 
 def _row(scheme: str, task: str, number: Score, **names: Any) -> dict[str, Any]:
     """A row with the tasks that a scheme is fitted on."""
     if task == MEAN:
-        train = {WITHIN: "same", LEFT_OUT: "others"}.get(scheme, ALL)
+        train = {WITHIN: "same", ADDED: "same", LEFT_OUT: "others"}.get(scheme, ALL)
     else:
-        train = {WITHIN: task, LEFT_OUT: f"not {task}"}.get(scheme, ALL)
+        train = {WITHIN: task, ADDED: task, LEFT_OUT: f"not {task}"}.get(scheme, ALL)
     return score_row(number, scheme=scheme, train_task=train, test_task=task, **names)
 
 

@@ -22,6 +22,7 @@ from bcprobe.probes.convnet import convnet, crops
 from bcprobe.probes.crossed import crossed_rows
 from bcprobe.probes.linear import check_folds, score
 from bcprobe.probes.many_tasks import (
+    by_task,
     cosine_rows,
     one_task_rows,
     own_rows,
@@ -164,10 +165,16 @@ def full_rows(data: Activations, label: str, best: str, seed: int) -> Iterator[d
     if set(data.labels["origin"]) == {"annotator"} and OWN_DATA not in set(
         data.labels["difficulty"]
     ):
-        found = score(convnet(question, crops(data.labels, question.rows), seed)).score
+        found = convnet(question, crops(data.labels, question.rows), seed)
+        known = {task: question.labels["task"].to_numpy(str) == task for task in tasks}
+        known = {t: rows for t, rows in known.items() if len(np.unique(question.truth[rows])) > 1}
+        names: dict[str, Any] = {"kind": "pixels_cnn", "site": "", "negatives": question.negatives}
         scheme = WITHIN if len(tasks) == 1 else POOLED
-        names = {"negatives": question.negatives, "metric": "auc", "chance": 0.5, "site": ""}
-        yield score_row(found, scheme=scheme, kind="pixels_cnn", **names, **where)
+        scores = {task: score(found.rows(rows)) for task, rows in known.items()}
+        yield from by_task(scores, scheme, **names)
+        if len(tasks) > 1:
+            common = {"scheme": scheme, "metric": "auc", "chance": 0.5, **names, **where}
+            yield score_row(score(found).score, **common)
 
 
 def _of_own(

@@ -30,6 +30,8 @@ Draw = Callable[[pd.DataFrame, Path, str], object]
 MEAN = "mean"
 #: How probes are fitted and tested.
 WITHIN, POOLED, LEFT_OUT, MATRIX = "within", "pooled", "left_out", "matrix"
+#: What a probe adds to baselines.
+ADDED = "added"
 #: Mistakes and Undos told apart: just after a mark, and at every step.
 CROSSED, CROSSED_ALL = "crossed", "crossed_all"
 COLUMNS = (
@@ -194,7 +196,7 @@ class ProbeResult:
         own = at[(at["scheme"] == WITHIN) & at["kind"].isin(names)]
         if "click_history" not in set(own["kind"]):
             return at[:0].assign(what="")
-        both = pd.concat([own, at[at["scheme"] == "added"]])
+        both = pd.concat([own, at[at["scheme"] == ADDED]])
         return both.assign(what=both["kind"].str.replace("_", " ")).reset_index(drop=True)
 
     @property

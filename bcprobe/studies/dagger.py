@@ -273,7 +273,8 @@ def _accuracies(rows: pd.DataFrame, names: dict[str, Any]) -> Iterator[dict[str,
     for kind, own in [("all", rows), *rows.groupby("kind", sort=False)]:
         for metric, column in (("accuracy", "hits"), ("nll", "nll")):
             values: np.ndarray[Any, Any] = draws.ratio(own, column, "n")
-            score = score_of(values, int(own["n"].sum()))
+            units = own["world"].nunique() if metric == "accuracy" else None
+            score = score_of(values, int(own["n"].sum()), units)
             yield score.row(metric=metric, kind=kind, **names)
 
 

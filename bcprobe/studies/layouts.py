@@ -186,7 +186,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         for names, own in clicks.groupby(["training", *by, "kind"], sort=False):
             values = draws_of(own).ratio(own, "hits", "n")
             named = dict(zip(("training", *by, "kind"), names, strict=True))
-            made.append(score_of(values, int(own["n"].sum())).row(metric="accuracy", **named))
+            found = score_of(values, int(own["n"].sum()), own["world"].nunique())
+            made.append(found.row(metric="accuracy", **named))
     if probed:
         made += _aucs(rows[rows["metric"] == "auc"])
     return pd.DataFrame(made, columns=list(COLUMNS))

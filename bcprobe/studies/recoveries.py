@@ -81,7 +81,9 @@ SHARES = {
     "needless_undos_per_episode": ("needless_undos", "n"),
 }
 #: Of these, the shares: exact at none and at all.
-COUNTED = ("success", "done", "mistake_rate", "correction_rate", "needless_undo_rate")
+COUNTED = (
+    "success", "done", "mistake_rate", "correction_rate", "needless_undo_rate", "accuracy",
+)  # fmt: skip
 COLUMNS = (
     "metric", "task", "method", "temperature", "kind", "site", "estimate", "lower", "upper", "n",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ from bcprobe.tables.evaluation import POINTER, TASK, series
 #: Latents whose emergence is followed, and test episodes of each task at each saved step.
 FOLLOWED = ("mistake", "phase", "position", "progress")
 SERIES_EPISODES = {POINTER: 40, NINE_TASK_SERIES: 8}
-OWN_EPISODES = 10
+OWN_EPISODES = 20
 #: Checkpoints of dots by the manner of the annotators that they learned from.
 GAP, GRADED, TWO_BY_TWO = "dots-gap", "dots-graded-longer", "dots-two-by-two"
 #: Test episodes that their probes are fitted on; worlds and distances (px) of the curves.
@@ -33,13 +34,16 @@ ACROSS_EPISODES = 40
 
 
 def mistake_probe() -> pd.DataFrame:
-    """The mistake probe of the nine-task checkpoint over all its tasks."""
+    """The mistake probe of the nine-task checkpoint over all its tasks, by the whole protocol.
+
+    About a quarter of an hour of one core, half of it for the activations.
+    """
     return _across("mistake").table()
 
 
 def dots_mistake_probe() -> pd.DataFrame:
-    """The mistake probe of dots-nano, layer by layer, with its controls."""
-    return run("mistake", POINTER, TASK).table()
+    """The mistake probe of dots-nano, layer by layer, with its controls, by the whole protocol."""
+    return run("mistake", POINTER, TASK, rigor="full").table()
 
 
 def cosines() -> pd.DataFrame:
@@ -56,8 +60,10 @@ def latents() -> pd.DataFrame:
 
 @lru_cache(maxsize=4)
 def _across(latent: str) -> ProbeResult:
-    own = OWN_EPISODES if latent == "mistake" else 0
-    return run(latent, NINE_TASK_CHECKPOINT, _tasks(), episodes=ACROSS_EPISODES, own=own)
+    named: dict[str, Any] = {"episodes": ACROSS_EPISODES}
+    if latent == "mistake":
+        named |= {"own": OWN_EPISODES, "rigor": "full"}
+    return run(latent, NINE_TASK_CHECKPOINT, _tasks(), **named)
 
 
 def _tasks() -> tuple[str, ...]:
