@@ -56,6 +56,7 @@ BESIDE = {
     "probe": Look("probe", "blue", "o", ""),
     "click_history": Look("click history", "vermillion", "s", ""),
     "p_undo": Look("P(Undo)", "green", "^", ""),
+    "pixels_cnn": Look("small CNN", "orange", "D", ""),
 }
 #: What the probe adds to them.
 ADDED = {
@@ -238,7 +239,7 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
     own = own[own["site"].isin(["", best_site(own)])]
     names = {**TASKS, MEAN: "mean over tasks"}
     names = {task: name for task, name in names.items() if task in set(own["test_task"])}
-    within = own[own["scheme"] == "within"]
+    within = own[(own["scheme"] == "within") | (own["kind"] == "pixels_cnn")]
     figure = new_figure(0.3 * len(names) + 1.3, TEXT)
     axes = figure.subplots(1, 3, sharey=True)
     titles = {"errable": "where an annotator can err", "history_matched": "alike in click history"}
@@ -250,7 +251,8 @@ def plot_baselines(table: pd.DataFrame) -> Figure:
     rows(axes[2], own[own["scheme"] == "added"], names, "kind", ADDED, y="test_task")
     axes[2].axvline(0, color=COLOURS["black"], lw=0.6)
     axes[2].set(xlabel="ROC AUC gained", title="what the probe adds")
-    legend(figure, BESIDE.values(), "outside lower left", 3)
+    looks = [look for kind, look in BESIDE.items() if (within["kind"] == kind).any()]
+    legend(figure, looks, "outside lower left", len(looks))
     legend(figure, ADDED.values(), "outside lower right", 3)
     return figure
 
@@ -329,7 +331,7 @@ def plot_two_by_two(table: pd.DataFrame) -> Figure:
 #: Kinds of rows that no panel shows.
 ASIDE = ("mean_difference", "detectable", "p_value")
 #: Baselines, which stand beside the harder negatives.
-BASELINES = ("click_history", "p_undo")
+BASELINES = ("click_history", "p_undo", "pixels_cnn")
 
 
 def at_cls(table: pd.DataFrame) -> pd.DataFrame:
@@ -343,7 +345,7 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     shown = known[(known["negatives"] == leading(known)) & ~known["kind"].isin(ASIDE)]
     if "scheme" not in known:
         return shown
-    own = known[known["kind"].isin(BASELINES) & (known["scheme"] == "within")]
+    own = known[known["kind"].isin(BASELINES) & known["scheme"].isin(["within", "pooled"])]
     own = own[own["negatives"] != "history_matched"]
     several = (own["test_task"] == MEAN).any()
     own = own[own["test_task"] == MEAN] if several else own

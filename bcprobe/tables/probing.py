@@ -92,7 +92,7 @@ def graded() -> pd.DataFrame:
 
 
 def _curves_of(name: str, manner: str) -> pd.DataFrame:
-    data = activations(name, TASK, CROSSED_EPISODES, manner=manner)
+    data = activations(name, TASK, CROSSED_EPISODES, manner=manner, untrained=0)
     site = probe(data).best.site
     curves = psychometric(data, name, site, worlds=GRADED_WORLDS, shifts=FINE_SHIFTS)
     return curves.assign(training=name, manner=manner)
