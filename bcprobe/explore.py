@@ -1,34 +1,44 @@
-"""A model at work on an episode, to look through frame by frame in Jupyter."""
+"""A model at work on an episode, to play and look into in Jupyter."""
 
 from __future__ import annotations
 
 import base64
+import html
 import io
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
-from bcprobe.activations.lens import Decision, look
+from bcprobe.activations.lens import Decision, along, look
 from bcprobe.episodes.episode import Episode
+from bcprobe.episodes.player import coarse, packed, page, page_data
 from bcprobe.errors import InputError
 from bcprobe.figures.decision import ATTENTION, Panel, plot_moment
+from bcprobe.gui.layouts import button_rect
 from bcprobe.lazy import make_callable
 from bcprobe.model.transformer import ClickTransformer
+from bcprobe.palette import COLOURS
 from bcprobe.probes.read_out import Probe, read_out
+from bcprobe.tasks import get_task
 
 MEAN = "mean of heads"
 _DPI = 110
+#: Bytes of screens in the page, px that a cell of its click maps is wide, and its height in px.
+SCREENS, CELL, HEIGHT = 700_000, 6, 840
 
 
 class Explorer:
-    """An episode under a model: a picture of any moment, and widgets to choose it with.
+    """An episode under a model, to play and to look into at every click.
 
-    In Jupyter it shows the widgets; where they cannot live (a notebook read elsewhere) the
-    picture of the first moment stands in their place. Each moment is computed when it is
-    first looked at.
+    In Jupyter it shows the player of `bcprobe serve`: screen, click map, click lens, attention,
+    time line with P(Undo) and the read-outs of probes. Where a page within the page is not allowed
+    (a notebook read elsewhere) the picture of the first moment stands in its place.
     """
 
     def __init__(
@@ -37,7 +47,7 @@ class Explorer:
         self.episode, self.model, self.first = episode, model, step
         self.readouts = read_out(episode, model, probes)
         self._decide = lru_cache(maxsize=16)(lambda t: look(episode, t, model))
-        self.widgets = _widgets(self)
+        self._page = ""
 
     def decision(self, step: int) -> Decision:
         """The model before a click; see `bcprobe.activations.lens.look`."""
@@ -78,10 +88,55 @@ class Explorer:
         ]
         return plot_moment(panels, self.episode, step, self.readouts)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """The widgets for those who can show them, a picture for those who cannot."""
-        bundle = self.widgets._repr_mimebundle_(include=include, exclude=exclude)
-        return {**bundle, "image/png": base64.b64encode(_png(self.picture())).decode()}
+    def page(self) -> str:
+        """The player as a self-contained HTML page; made once, in one pass of the model."""
+        if not self._page:
+            self._page = page(self._data())
+        return self._page
+
+    def _data(self) -> dict[str, Any]:
+        """What the page shows; see `bcprobe.episodes.player.page_data`."""
+        data = page_data(self.episode, SCREENS)
+        data |= {"first": self.first, "within": True, "moments": [], "reads": self._reads()}
+        for step, (lens, attention) in enumerate(along(self.episode, self.model)):
+            moment = {
+                "lens": [packed(coarse(heat, CELL)) for heat in lens],
+                "attention": [[packed(head) for head in layer] for layer in attention],
+            }
+            data["moments"].append(moment)
+            own = [round(float(values[step]), 4) for values in self.readouts.values()]
+            data["steps"][step]["reads"] = [self._undo(lens[-1]), *own]
+        return data
+
+    def _undo(self, heat: NDArray[np.floating[Any]]) -> float | None:
+        """P(Undo) of a click map [360, 480]; None where the task has no such button."""
+        buttons = get_task(self.episode.task).buttons
+        if "Undo" not in [button.name for button in buttons]:
+            return None
+        rect = button_rect(self.episode.layout, buttons, "Undo")
+        box = heat[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
+        return round(float(box.sum()), 4)
+
+    def _reads(self) -> list[dict[str, Any]]:
+        """Name, range and colour of each curve over the episode."""
+        found = [{"name": "P(Undo)", "low": 0.0, "high": 1.0, "colour": "var(--ink)"}]
+        colours = itertools.cycle(("vermillion", "orange", "purple", "green"))
+        for (name, values), colour in zip(self.readouts.items(), colours, strict=False):
+            low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+            found.append({"name": name, "low": low, "high": high, "colour": COLOURS[colour]})
+        return found
+
+    def _repr_html_(self) -> str:
+        """The page within the notebook's, over the picture for those who may not show it."""
+        image = base64.b64encode(_png(self.picture())).decode()
+        return (
+            f'<div style="position:relative;min-height:{HEIGHT}px">'
+            '<img alt="the first moment" style="max-width:100%" '
+            f'src="data:image/png;base64,{image}">'
+            '<iframe title="player of the episode" sandbox="allow-scripts" '
+            'style="position:absolute;inset:0;width:100%;height:100%;border:0" '
+            f'srcdoc="{html.escape(self.page())}"></iframe></div>'
+        )
 
 
 def explore(
@@ -91,11 +146,11 @@ def explore(
     *,
     step: int | None = None,
 ) -> Explorer:
-    """A slider over the episode's frames: click map, lens, attention, read-outs of probes.
+    """A player of the episode under a model: click map, lens, attention, read-outs of probes.
 
     ``probes`` are results of `bcprobe.probes.one_task.run` or folders of direction cards; ``step``
-    is where to begin (default: the first Undo, or the middle). Needs ipywidgets; raises
-    `InputError` if it is missing, if the episode is empty or has no such step.
+    is where to begin (default: the first Undo, or the middle). Raises `InputError` if the episode
+    is empty or has no such step.
     """
     if not len(episode):
         raise InputError("the episode has no click to look at")
@@ -117,35 +172,6 @@ def _png(figure: Figure) -> bytes:
     figure.savefig(drawn, format="png", dpi=_DPI)
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return small.getvalue()
-
-
-def _widgets(explorer: Explorer) -> Any:
-    """Sliders for click and layer, a choice of head, and the picture they draw."""
-    try:
-        import ipywidgets
-    except ImportError as error:
-        raise InputError("explore needs ipywidgets: pip install 'bcprobe[notebooks]'") from error
-    config = explorer.model.config
-    step = ipywidgets.IntSlider(
-        explorer.first, 0, len(explorer.episode) - 1, description="click", continuous_update=False
-    )
-    layer = ipywidgets.IntSlider(
-        (config.n_layers + 1) // 2, 0, config.n_layers, description="layer", continuous_update=False
-    )
-    heads = [(MEAN, None), *((f"head {number + 1}", number) for number in range(config.n_heads))]
-    head = ipywidgets.Dropdown(options=heads, value=None, description="attention")
-    back = ipywidgets.IntSlider(
-        0, 0, config.context - 1, description="frames back", continuous_update=False
-    )
-    image = ipywidgets.Image(value=_png(explorer.picture()), format="png")
-
-    def draw(_: Any) -> None:
-        image.value = _png(explorer.picture(step.value, layer.value, head.value, back.value))
-
-    for control in (step, layer, head, back):
-        control.observe(draw, names="value")
-    rows = [ipywidgets.HBox([step, layer]), ipywidgets.HBox([head, back])]
-    return ipywidgets.VBox([*rows, image])
 
 
 make_callable(__name__, "bcprobe.explore:explore")

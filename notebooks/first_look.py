@@ -72,8 +72,8 @@ axis.set(title="[cls] after block 1, two components", xlabel="PC 1", ylabel="PC 
 axis.legend();  # fmt: skip
 
 # %% [markdown]
-# Now by hand: drag the slider through the episode, choose a layer and a head. (Where widgets
-# cannot live, the first moment stands here as a picture.) Next: `mistake_direction.ipynb`.
+# Now by hand: play the episode, choose a layer and a head. (Where a notebook may not show a page,
+# the first moment stands here as a picture.) Next: `mistake_direction.ipynb`.
 
 # %%
 explorer

@@ -1,10 +1,12 @@
-"""Exploring an episode: widgets where they live, a picture where they do not."""
+"""Exploring an episode: a player where it may live, a picture where it may not."""
 
 from __future__ import annotations
 
 import base64
+import html
 import io
-import sys
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,19 @@ import torch
 from PIL import Image
 
 from bcprobe.activations.extract import collect
+from bcprobe.activations.lens import look
 from bcprobe.episodes.episode import Episode
+from bcprobe.episodes.player import coarse, packed
 from bcprobe.episodes.record import generate
 from bcprobe.errors import InputError
-from bcprobe.explore import Explorer, explore
+from bcprobe.explore import CELL, Explorer, explore
+from bcprobe.gui.layouts import button_rect
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.cards import make_card, write_card
 from bcprobe.probes.directions import Direction
 from bcprobe.probes.read_out import read_out
+from bcprobe.tasks import get_task
 
 SITE = "blocks.1.hook_resid_post"
 
@@ -93,30 +99,36 @@ def test_a_picture_shows_the_moment_asked_for(explorer: Explorer, episode: Episo
     assert early.axes[2].get_title().startswith("attention at 0")
 
 
-def test_the_slider_draws_another_picture(explorer: Explorer, episode: Episode) -> None:
-    step, image = explorer.widgets.children[0].children[0], explorer.widgets.children[-1]
-    assert (step.min, step.max, step.value) == (0, len(episode) - 1, explorer.first)
-    before = image.value
-    step.value = 5
-    assert image.value != before
-    assert Image.open(io.BytesIO(image.value)).format == "PNG"
-    step.value = explorer.first
-    assert image.value == before
-
-
-def test_where_widgets_cannot_live_a_picture_stands(explorer: Explorer) -> None:
-    bundle = explorer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert picture.width > 800
-
-
-def test_without_ipywidgets_it_says_what_to_install(
-    episode: Episode, model: ClickTransformer, monkeypatch: pytest.MonkeyPatch
+def test_the_page_holds_every_moment(
+    episode: Episode, model: ClickTransformer, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(InputError, match=r"pip install 'bcprobe\[notebooks\]'"):
-        explore(episode, model)
+    explorer = explore(episode, model, [card(tmp_path, 16)])
+    found = re.search(r'id="data">(.*?)</script>', explorer.page())
+    assert found
+    data = json.loads(found[1])
+    assert [len(data["moments"]), len(data["steps"])] == [len(episode)] * 2
+    assert [one["name"] for one in data["reads"]] == ["P(Undo)", "mistake, layer 2"]
+    decision = look(episode, 7, model)
+    moment = data["moments"][7]
+    assert [one["data"] for one in moment["lens"]] == [
+        packed(coarse(heat, CELL))["data"] for heat in decision.heat
+    ]
+    assert moment["attention"][1][0]["sum"] == pytest.approx(
+        decision.attention[1, 0, -1].sum(), abs=1e-3
+    )
+    rect = button_rect(episode.layout, get_task(episode.task).buttons, "Undo")
+    undo = decision.heat[-1][rect.y : rect.y + rect.height, rect.x : rect.x + rect.width].sum()
+    own = [undo, explorer.readouts["mistake, layer 2"][7]]
+    assert data["steps"][7]["reads"] == pytest.approx(own, abs=1e-3)
+
+
+def test_where_pages_cannot_live_a_picture_stands(explorer: Explorer) -> None:
+    shown = explorer._repr_html_()
+    assert 'sandbox="allow-scripts"' in shown
+    page = html.unescape(re.search(r'srcdoc="(.*?)"', shown, re.DOTALL)[1])
+    assert page == explorer.page()
+    image = re.search(r"data:image/png;base64,([^\"]+)", shown)
+    assert Image.open(io.BytesIO(base64.b64decode(image[1]))).width > 800
 
 
 def test_a_step_outside_is_one_line(episode: Episode, model: ClickTransformer) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from skimage.color import rgb2lab
 
-from bcprobe.palette import PHASE_COLOURS, TASK_COLOURS
+from bcprobe.palette import CLICK_COLOUR, COLOURS, PHASE_COLOURS, TASK_COLOURS
 from bcprobe.tasks import TASKS
 from bcprobe.types import PHASES
 
+ROOT = Path(__file__).parents[1]
 #: Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 VISION = {
     "normal": np.eye(3),
@@ -54,3 +56,17 @@ def test_no_two_colours_look_alike(colours: dict[str, str], vision: str) -> None
 def test_every_phase_and_task_has_its_colour() -> None:
     assert tuple(PHASE_COLOURS) == PHASES
     assert set(TASK_COLOURS) == set(TASKS)
+
+
+def test_no_other_file_knows_a_colour_of_the_palette() -> None:
+    """Players, figures, notebooks and pages ask for colours by name."""
+    known = {*COLOURS.values(), *PHASE_COLOURS.values(), CLICK_COLOUR} - {COLOURS["black"]}
+    found = {
+        f"{path.relative_to(ROOT)}: {colour}"
+        for folder in ("bcprobe", "notebooks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".js", ".css", ".html", ".svg") and path.name != "palette.py"
+        for colour in known
+        if colour.lower() in path.read_text().lower()
+    }
+    assert found == set()

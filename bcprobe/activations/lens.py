@@ -5,7 +5,7 @@ Values are NumPy arrays. Only the frames that the decision can depend on are loo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bcprobe.activations.sites import residual_sites
 from bcprobe.episodes.episode import Episode
-from bcprobe.episodes.record import replay
+from bcprobe.episodes.record import frames, replay
 from bcprobe.errors import InputError
 from bcprobe.model.attention import EPS
 from bcprobe.model.config import ClickTransformerConfig
@@ -118,6 +118,22 @@ def look(episode: Episode, step: int, model: ClickTransformer) -> Decision:
     )
 
 
+def along(episode: Episode, model: ClickTransformer) -> Iterator[tuple[Floats, Floats]]:
+    """Before each click the click lens [site, 360, 480] and where [cls] attends on the screen.
+
+    The attention [layer, head, row, column] is that on the present screen's patches. One pass over
+    the episode; `look` tells more of one decision.
+    """
+    made = [(-1, -1), *(step.click for step in episode.steps)]
+    with torch.inference_mode():
+        cache = model.start_cache()
+        for screen, previous in zip(frames(episode), made, strict=False):
+            pixels = torch.from_numpy(screen.copy()).permute(2, 0, 1)[None].to(model.device)
+            click = torch.tensor([previous], device=model.device)
+            kept = _step(model, model.encoder.see(pixels), click, cache)
+            yield _answers(model, kept)[0], _attention(kept, model.config)[0][:, :, -1]
+
+
 def _answers(model: ClickTransformer, kept: dict[str, Tensor]) -> tuple[Floats, Click]:
     """Click maps [site, 360, 480] read from every site, and the likeliest click of the last."""
     with torch.inference_mode():
@@ -167,14 +183,6 @@ def _run(
     model: ClickTransformer, screens: NDArray[np.uint8], previous: NDArray[np.int64]
 ) -> dict[str, Tensor]:
     """Activations of the last frame by hook name."""
-    kept: dict[str, Tensor] = {}
-
-    def keep(x: Tensor, hook: Any) -> None:
-        kept[hook.name] = x
-
-    layers = range(model.config.n_layers)
-    names = [f"blocks.{layer}.{name}" for layer in layers for name in _KEPT]
-    hooks = [(name, keep) for name in (*names, "hook_cells")]
     with torch.inference_mode():
         pixels = torch.from_numpy(screens).permute(0, 3, 1, 2).to(model.device)
         patches = model.encoder.see(pixels)[:, None]  # (frame, 1, patch, d)
@@ -182,8 +190,20 @@ def _run(
         cache = model.start_cache()
         for tokens, click in zip(patches[:-1], clicks[:-1], strict=True):
             model.step(tokens, click, cache)
-        with model.hooks(fwd_hooks=hooks):
-            model.step(patches[-1], clicks[-1], cache)
+        return _step(model, patches[-1], clicks[-1], cache)
+
+
+def _step(model: ClickTransformer, patches: Tensor, click: Tensor, cache: Any) -> dict[str, Tensor]:
+    """Look at one more frame. Returns its activations by hook name."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(x: Tensor, hook: Any) -> None:
+        kept[hook.name] = x
+
+    layers = range(model.config.n_layers)
+    names = [f"blocks.{layer}.{name}" for layer in layers for name in _KEPT]
+    with model.hooks(fwd_hooks=[(name, keep) for name in (*names, "hook_cells")]):
+        model.step(patches, click, cache)
     return kept
 
 

@@ -7,6 +7,8 @@ import html
 import io
 import json
 import math
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -20,14 +22,16 @@ from bcprobe.episodes.episode import Episode, Step
 from bcprobe.episodes.record import open_world, replay
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.files import MARK, atomic_file
-from bcprobe.palette import CLICK_COLOUR, MISTAKE_COLOUR, PHASE_COLOURS
-from bcprobe.types import ACTIONS, PHASES, SCREEN_HEIGHT, SCREEN_WIDTH, Click
+from bcprobe.palette import CLICK_COLOUR, COLOURS, MISTAKE_COLOUR, PHASE_COLOURS
+from bcprobe.types import ACTIONS, SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 #: Screens are stored without loss if they fit in this many bytes, else at the best of the
 #: qualities (WebP, 0-100) that does.
 IMAGE_BUDGET = 3_000_000
 QUALITIES = (92, 80, 60, 40, 20)
 
+#: Levels at which a page draws a map.
+_LEVELS = 63
 _STRIP = 18
 
 
@@ -37,12 +41,35 @@ def write_html(episode: Episode, path: Path | str) -> Path:
     Shows every screen with its click, the last one, what was clicked, the latents, and a
     timeline of phases, standing mistakes and actions. Loads nothing from elsewhere.
     """
-    data = json.dumps(_page_data(episode), allow_nan=False).replace("<", "\\u003c")
-    page = files("bcprobe.episodes").joinpath("player.html").read_text(encoding="utf-8")
-    page = page.replace("@TITLE@", html.escape(title_of(episode)), 1).replace("@DATA@", data, 1)
     with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page(page_data(episode)), encoding="utf-8")
     return Path(path)
+
+
+def page(data: dict[str, Any]) -> str:
+    """The player's page over `page_data`, with its scripts and styles inside."""
+    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+    parts = {
+        "TITLE": html.escape(data["title"]),
+        "STYLE": page_file("parts.css"),
+        "SCRIPT": "\n".join(_inlined(page_file(name)) for name in _SCRIPTS),
+        "DATA": text,
+    }
+    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], page_file("player.html"))
+
+
+def page_file(name: str) -> str:
+    """A file that pages share: components in JavaScript and their style."""
+    return files("bcprobe.episodes").joinpath("page", name).read_text(encoding="utf-8")
+
+
+#: Modules of the page of one file, each after those that it imports.
+_SCRIPTS = ("dom.js", "screen.js", "timeline.js", "player.js", "inside.js", "show.js")
+
+
+def _inlined(script: str) -> str:
+    """A module's text without what only matters between files."""
+    return re.sub(r"^import .*\n|^export ", "", script, flags=re.MULTILINE)
 
 
 def write_gif(episode: Episode, path: Path | str, *, clicks_per_second: float = 4.0) -> Path:
@@ -66,44 +93,59 @@ def write_gif(episode: Episode, path: Path | str, *, clicks_per_second: float = 
     return Path(path)
 
 
-def _page_data(episode: Episode) -> dict[str, Any]:
+def page_data(episode: Episode, budget: int = IMAGE_BUDGET) -> dict[str, Any]:
+    """What the player shows of an episode; its screens take ``budget`` bytes."""
     screens: list[NDArray[np.uint8]] = []
     number: dict[bytes, int] = {}
-    steps = []
-    title = title_of(episode)
-    for simulator, step in replay(episode):
-        screen = simulator.screen()
+
+    def kept(screen: NDArray[np.uint8]) -> int:
         index = number.setdefault(screen.tobytes(), len(screens))
         if index == len(screens):
             screens.append(screen.copy())
-        steps.append(_step_data(simulator, step, index))
-        title = simulator.task.title
+        return index
+
+    steps = []
+    simulator = None
+    for simulator, step in replay(episode):
+        steps.append(step_row(simulator, step) | {"image": kept(simulator.screen())})
+    simulator = simulator or _opened(episode)
+    closing = kept(simulator.screen())
     return {
-        "title": title,
+        "title": simulator.task.title,
         "about": about(episode),
-        "outcome": {"text": capitalized(episode.result), "success": episode.outcome.success},
+        "outcome": capitalized(episode.result),
+        "success": episode.outcome.success,
         "foot": _foot(episode),
-        "width": SCREEN_WIDTH,
-        "height": SCREEN_HEIGHT,
-        "phases": [{"name": name, "color": PHASE_COLOURS[name]} for name in PHASES],
-        "actions": list(ACTIONS),
-        "images": _data_uris(screens),
+        "palette": colours(),
+        "images": _data_uris(screens, budget),
         "steps": steps,
+        "closing": closing,
     }
 
 
-def _step_data(simulator: Simulator, step: Step, image: int) -> dict[str, Any]:
+def colours() -> dict[str, Any]:
+    """Colours that every page draws with, and the actions that get a lane of their own."""
+    return {
+        "phases": PHASE_COLOURS,
+        "mistake": MISTAKE_COLOUR,
+        "click": CLICK_COLOUR,
+        "series": COLOURS,
+        "actions": list(ACTIONS),
+    }
+
+
+def step_row(simulator: Simulator, step: Step) -> dict[str, Any]:
+    """A click as a player shows it, with what is true before it."""
     known = step.latents
     return {
-        "image": image,
         "x": step.click.x,
         "y": step.click.y,
-        "text": _text(simulator, step),
+        "text": in_words(simulator, step),
         "action": step.action,
         "valid": step.valid,
         "phase": step.phase,
         "position": known.position,
-        "count": known.position_count,
+        "positions": known.position_count,
         "progress": known.progress,
         "mistake": known.mistake,
         "kind": known.mistake_kind,
@@ -112,14 +154,38 @@ def _step_data(simulator: Simulator, step: Step, image: int) -> dict[str, Any]:
     }
 
 
-def _text(simulator: Simulator, step: Step) -> str:
-    """What the click does, in words."""
+def in_words(simulator: Simulator, step: Step) -> str:
+    """What a click does."""
     if step.widget == "canvas":
         canvas = simulator.arrangement.canvas
         point = f"({step.click.x - canvas.x}, {step.click.y - canvas.y})"
         return f"Clicks the canvas at {point}"
     labels = {button.name: button.label for button in simulator.task.buttons}
     return f"Presses {labels[step.widget]}" if step.widget in labels else "Clicks on nothing"
+
+
+def packed(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    """A map [row, column] as a page draws it: deflated bytes ``round(63 sqrt(v / peak))``.
+
+    The lowest level, which cannot be seen, is 0.
+    """
+    rows, columns = values.shape
+    peak = float(values.max()) or 1.0
+    levels = np.rint(_LEVELS * np.sqrt(values / peak)).astype(np.uint8)
+    data = zlib.compress((levels * (levels > 1)).tobytes(), 6)
+    return {
+        "width": columns,
+        "height": rows,
+        "peak": peak,
+        "sum": round(float(values.sum()), 4),
+        "data": base64.b64encode(data).decode(),
+    }
+
+
+def coarse(heat: NDArray[np.floating[Any]], by: int = 3) -> NDArray[np.floating[Any]]:
+    """A click map [360, 480] summed over squares of ``by`` px, which must divide it."""
+    rows, columns = heat.shape[0] // by, heat.shape[1] // by
+    return heat.reshape(rows, by, columns, by).sum((1, 3))
 
 
 def title_of(episode: Episode) -> str:
@@ -149,11 +215,11 @@ def _foot(episode: Episode) -> list[tuple[str, str]]:
     return rows
 
 
-def _data_uris(screens: list[NDArray[np.uint8]]) -> list[str]:
+def _data_uris(screens: list[NDArray[np.uint8]], budget: int) -> list[str]:
     """Screens as WebP data URIs: without loss if that fits the budget, else the best that does."""
     encoded = _encode(screens, {"lossless": True, "quality": 40, "method": 2})
     for quality in QUALITIES:
-        if sum(map(len, encoded)) <= IMAGE_BUDGET:
+        if sum(map(len, encoded)) <= budget:
             break
         encoded = _encode(screens, {"quality": quality, "method": 3})
     return ["data:image/webp;base64," + base64.b64encode(data).decode() for data in encoded]
@@ -186,8 +252,11 @@ def _pictures(episode: Episode) -> Iterator[Image.Image]:
 
 
 def _opening(episode: Episode) -> Image.Image:
-    simulator = open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
-    return _quantized(Image.fromarray(simulator.screen()))
+    return _quantized(Image.fromarray(_opened(episode).screen()))
+
+
+def _opened(episode: Episode) -> Simulator:
+    return open_world(episode.task, episode.world_seed, episode.layout, episode.difficulty)
 
 
 def draw_crosshair(draw: ImageDraw.ImageDraw, click: Click) -> None:

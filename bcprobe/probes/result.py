@@ -298,14 +298,15 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 #: Size of a drawn score, px.
 WIDTH, HEIGHT = 200, 14
+_LIGHT = COLOURS["sky"]
 _STYLE = (
     ".bcprobe-probe{color:inherit}"
     f".bcprobe-probe .p{{stroke:{COLOURS['blue']};fill:{COLOURS['blue']}}}"
     f".bcprobe-probe .c{{stroke:{COLOURS['grey']};fill:{COLOURS['grey']}}}"
     ".bcprobe-probe .b{stroke:#999;stroke-dasharray:2}"
-    "@media(prefers-color-scheme:dark){.bcprobe-probe .p{stroke:#56B4E9;fill:#56B4E9}"
+    f"@media(prefers-color-scheme:dark){{.bcprobe-probe .p{{stroke:{_LIGHT};fill:{_LIGHT}}}"
     ".bcprobe-probe .c{stroke:#aaa;fill:#aaa}}"
-    "[data-jp-theme-light=false] .bcprobe-probe .p{stroke:#56B4E9;fill:#56B4E9}"
+    f"[data-jp-theme-light=false] .bcprobe-probe .p{{stroke:{_LIGHT};fill:{_LIGHT}}}"
     "[data-jp-theme-light=false] .bcprobe-probe .c{stroke:#aaa;fill:#aaa}"
 )
 

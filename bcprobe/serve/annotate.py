@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bcprobe.episodes.simulator import Simulator
+from bcprobe.episodes.player import in_words
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import LAYOUTS
 from bcprobe.rng import SPLITS
@@ -133,17 +133,6 @@ def told(track: Track, first: int) -> str:
     if len(steps) > 1:
         return f"Went on {len(steps)} clicks"
     return in_words(track.simulator, steps[0])
-
-
-def in_words(simulator: Simulator, step: Any) -> str:
-    """What a click did."""
-    if not step.valid:
-        return "Nothing answers there"
-    if step.widget == "canvas":
-        canvas = simulator.arrangement.canvas
-        return f"Placed at {step.click.x - canvas.x}, {step.click.y - canvas.y}"
-    labels = {button.name: button.label for button in simulator.task.buttons}
-    return f"Pressed {labels[step.widget]}"
 
 
 def compare(desk: Desk, session: Session) -> dict[str, Any]:

@@ -6,7 +6,6 @@ lost with the process.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -14,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bcprobe.activations.lens import look as take_apart
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
+from bcprobe.episodes.player import coarse, packed
 from bcprobe.episodes.record import MAX_STEPS
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.rng import generator
 from bcprobe.serve.compare import ANNOTATORS, annotator, result
-from bcprobe.serve.mind import Job, Run, Steer, model_of, packed
+from bcprobe.serve.mind import Job, Run, Steer, model_of
 from bcprobe.serve.readout import Readout, find_readout, fitting, keep_readout
 from bcprobe.serve.tracks import Tracks
 from bcprobe.types import PLACING, Click
@@ -132,7 +131,8 @@ def trip(job: Job, distance: float, seed: int, steer: Steer) -> dict[str, Any]:
         if hit.action == "done":
             return {"clicks": clicks, "next": run.seen(), "tripped": "It wants to finish first"}
         if hit.action in PLACING and run.simulator.after(wanted) != run.simulator.state:
-            wrong, words = _wrong(run.simulator, wanted, distance, seed)
+            wrong = _wrong(run.simulator, wanted, distance, seed)
+            words = tripped(run.simulator, wanted, wrong)
             clicks.append([*wrong, "trip", reading | {"trip": words}])
             return {"clicks": clicks, "next": _after(run, wrong, steer), "tripped": words}
         clicks.append([*wanted, "model", reading])
@@ -140,18 +140,17 @@ def trip(job: Job, distance: float, seed: int, steer: Steer) -> dict[str, Any]:
     return {"clicks": clicks, "next": run.seen(), "tripped": "It did not come to a placement"}
 
 
-def _wrong(simulator: Simulator, wanted: Click, distance: float, seed: int) -> tuple[Click, str]:
-    """A click in place of a right one, and what it is in words."""
+def _wrong(simulator: Simulator, wanted: Click, distance: float, seed: int) -> Click:
+    """A click in place of a right one."""
     rng = generator("trip", seed, len(simulator.history))
     if simulator.hit(wanted).action == "classify":
         rects = zip(simulator.arrangement.buttons, simulator.task.buttons, strict=True)
         others = [
-            (Click(rect.x + rect.width // 2, rect.y + rect.height // 2), button.label)
+            Click(rect.x + rect.width // 2, rect.y + rect.height // 2)
             for rect, button in rects
             if button.action == "classify" and not rect.contains(*wanted)
         ]
-        at, label = others[int(rng.integers(len(others)))]
-        return at, f"named {label} instead"
+        return others[int(rng.integers(len(others)))]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(24) * 2 * np.pi / 24
     canvas = simulator.arrangement.canvas
     shifted = [
@@ -164,23 +163,44 @@ def _wrong(simulator: Simulator, wanted: Click, distance: float, seed: int) -> t
         after = simulator.after(one)
         return simulator.task.latents(simulator.world, after).mistake
 
-    best = next((one for one in inside if mistaken(one)), inside[0])
-    off = float(np.hypot(best.x - wanted.x, best.y - wanted.y))
-    return best, f"placed {off:.0f} px off"
+    return next((one for one in inside if mistaken(one)), inside[0])
+
+
+def tripped(simulator: Simulator, wanted: Click, made: Click) -> str:
+    """What was done in place of the click that a model wanted, in words."""
+    hit = simulator.hit(made)
+    if hit.action == "classify":
+        labels = {button.name: button.label for button in simulator.task.buttons}
+        return f"named {labels[hit.widget]} instead"
+    return f"placed {np.hypot(made.x - wanted.x, made.y - wanted.y):.0f} px off"
 
 
 def readings(job: Job, first: int, last: int) -> list[dict[str, Any]]:
     """What the model holds before the clicks ``first`` to ``last`` of a session."""
     clicks = [Click(*click) for click in job["clicks"]]
-    world = (job["task"], job["world_seed"], job["layout"], job["difficulty"])
-    run = Run(job, _TRACKS.open(("read", job["id"]), *world).simulator)
-    run.go_to(clicks[:first], job["steers"], first + 1 - run.model.config.reach)
+    run = _before(job, first)
     found = []
     for number in range(first, last + 1):
         found.append(run.reading())
-        if number < min(last, len(clicks)):
-            run.go_to(clicks[: number + 1], job["steers"], 0)
+        if job["sources"][number] == "trip" and run.choice is not None:
+            found[-1]["trip"] = tripped(run.simulator, run.choice, clicks[number])
+        if number < last:
+            run.go_to(clicks[: number + 1], job["steers"])
     return found
+
+
+def seen(job: Job, number: int) -> dict[str, Any]:
+    """What the model saw before click ``number`` of a session, steered as it was then."""
+    return _before(job, number).seen()
+
+
+def _before(job: Job, number: int) -> Run:
+    """A run of its own that has looked at the screen before click ``number``."""
+    clicks = [Click(*click) for click in job["clicks"]]
+    world = (job["task"], job["world_seed"], job["layout"], job["difficulty"])
+    run = Run(job, _TRACKS.open(("read", job["id"]), *world).simulator)
+    run.go_to(clicks[:number], job["steers"], number + 1 - run.model.config.reach)
+    return run
 
 
 def decide(job: Job, number: int) -> dict[str, Any]:
@@ -201,25 +221,10 @@ def decide(job: Job, number: int) -> dict[str, Any]:
     found = take_apart(episode, number, model_of(job["checkpoint"]))
     weights = found.attention  # [layer, head, frame, row, column]
     return {
-        "lens": [packed(heat) for heat in found.heat],
+        "lens": [packed(coarse(heat)) for heat in found.heat],
         "sites": list(found.sites),
-        "attention": [[_weights(head[-1]) for head in layer] for layer in weights],
-        "back": [[_weights(head[-2]) for head in layer] for layer in weights]
-        if weights.shape[2] > 1
-        else None,
+        "attention": [[packed(head[-1]) for head in layer] for layer in weights],
     }
-
-
-def _weights(weights: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Attention [row, column] as bytes: ``round(255 sqrt(w / peak))``, with their sum."""
-    peak = float(weights.max()) or 1.0
-    data = np.rint(255 * np.sqrt(weights / peak)).astype(np.uint8)
-    rows, columns = weights.shape
-    text = base64.b64encode(data.tobytes()).decode()
-    return {
-        "width": columns, "height": rows, "peak": peak, "sum": round(float(weights.sum()), 4),
-        "data": text,
-    }  # fmt: skip
 
 
 _COMPARING: dict[str, Iterator[list[dict[str, Any]] | None]] = {}

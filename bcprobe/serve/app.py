@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bcprobe.episodes.player import colours
 from bcprobe.episodes.record import generate, open_world
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import HELD_OUT_LAYOUTS, TRAINING_LAYOUTS
 from bcprobe.model.registry import find_checkpoint, list_checkpoints, trained_tasks
-from bcprobe.palette import COLOURS, MISTAKE_COLOUR, PHASE_COLOURS, TASK_COLOURS
+from bcprobe.palette import TASK_COLOURS
 from bcprobe.rng import split_seed
 from bcprobe.serve import annotate, explore, export, watch
 from bcprobe.serve.desk import MOST_NAME, Desk, MissingError, text
@@ -104,7 +105,7 @@ async def _answered(
     except InputError as error:
         return _problem(400, str(error))
     except MissingError:
-        return _problem(404, "there is no such thing here")
+        return _problem(404, "there is no such session or episode here")
     except ConflictError:
         return _problem(409, "somebody else has clicked here since")
     except TimeoutError:
@@ -123,7 +124,8 @@ def _problem(status: int, words: str) -> Response:
 def _pages() -> dict[str, tuple[bytes, str]]:
     """Every file a browser may load, by name: no request reaches the file system."""
     found = {}
-    for path in files("bcprobe.serve").joinpath("pages").iterdir():
+    shared = files("bcprobe.episodes").joinpath("page")
+    for path in (*shared.iterdir(), *files("bcprobe.serve").joinpath("pages").iterdir()):
         kind = _KINDS.get("." + path.name.rpartition(".")[2])
         if kind is not None:
             found[path.name] = (path.read_bytes(), kind)
@@ -153,9 +155,7 @@ def about(desk: Desk) -> dict[str, Any]:
         "trained": {name: list(_trained(name)) for name in list_checkpoints()}
         | {desk.checkpoint: list(_trained(desk.checkpoint))},
         "sources": explore.sources(desk),
-        "phases": PHASE_COLOURS,
-        "mistake": MISTAKE_COLOUR,
-        "colours": COLOURS,
+        "palette": colours(),
         "task_colours": TASK_COLOURS,
         "test_seed": split_seed("test", 0),
         "most_seed": annotate.MOST_SEED,
@@ -256,6 +256,9 @@ GETS: dict[str, Work] = {
     "/api/sessions/{name}/comparison": compared,
     "/api/sessions/{name}/frame/{number:int}": frame,
     "/api/sessions/{name}/apart/{number:int}": lambda d, p, q: watch.take_apart(
+        d, d.session(p["name"]), p["number"]
+    ),
+    "/api/sessions/{name}/seen/{number:int}": lambda d, p, q: watch.seen(
         d, d.session(p["name"]), p["number"]
     ),
     "/api/sessions/{name}/readings/{first:int}/{last:int}": lambda d, p, q: watch.readings(

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 
 from bcprobe.episodes.episode import Episode
+from bcprobe.episodes.player import step_row
 from bcprobe.episodes.store import EPISODES_FILE, STEPS_FILE, list_episodes, read_episode
 from bcprobe.errors import InputError
 from bcprobe.evaluation.metrics import mistakes
 from bcprobe.serve.desk import Desk, MissingError, shown
 from bcprobe.serve.tracks import Track
-from bcprobe.serve.watch import step_row, trips
+from bcprobe.serve.watch import trips
 
 #: Rows of a list that are sent at a time.
 MOST_ROWS = 2000
@@ -153,7 +154,7 @@ def played(desk: Desk, key: str) -> dict[str, Any]:
             "task": task.name,
             "title": task.title,
             "layout": simulator.layout.name,
-            "steps": [step_row(track, n, step) for n, step in enumerate(track.steps)],
+            "steps": [step_row(simulator, step) for step in track.steps],
             "count": len(track),
             "done": outcome.done,
             "score": _finite(outcome.score),

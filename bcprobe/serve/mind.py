@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bcprobe.activations.sites import token_positions
 from bcprobe.episodes.model_policy import ModelPolicy
+from bcprobe.episodes.player import coarse, packed
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import button_rect
@@ -26,8 +25,6 @@ from bcprobe.types import PLACING, Click
 
 #: Models held at a time.
 MOST_MODELS = 3
-#: Click maps are sent at a third of the screen's size.
-COARSE = 3
 #: {"site": number, "token": "cls" or "placed", "amount": in separations}, or None.
 Steer = dict[str, Any] | None
 #: The world, the checkpoint, the clicks so far [[x, y]], and the steering of each look.
@@ -74,6 +71,17 @@ class Eye:
         with self.model.hooks(fwd_hooks=list(self._hooks())):
             self.last = self.model.step(frames, previous, cache)
         return self.last
+
+    def check(self, steer: Steer) -> None:
+        """Raise `InputError` for a steering that this model cannot have."""
+        if steer is None:
+            return
+        if self.readout is None:
+            raise InputError("the direction to steer along is not fitted yet; try again")
+        if steer["site"] >= len(self.readout.sites):
+            raise InputError(
+                f"there is no site {steer['site']}; last: {len(self.readout.sites) - 1}"
+            )
 
     def _at(self, token: str) -> int | None:
         found = token_positions(self.model.config, token, self.placed)
@@ -165,6 +173,7 @@ class Run:
         self.steers.append(steer)
         if blind:
             return
+        self.eye.check(steer)
         placed = [s.click for s in self.simulator.history if s.action in PLACING and s.valid]
         self.eye.steer, self.eye.placed = steer, placed[-1] if placed else None
         self.saved = _copied(self.policy.cache)
@@ -200,7 +209,11 @@ class Run:
         """What a page shows of the last look."""
         heat = self.eye.last.heat_map()[0, 0].numpy()
         assert self.choice is not None
-        return {"reading": self.reading(), "heat": packed(heat), "choice": list(self.choice)}
+        return {
+            "reading": self.reading(),
+            "heat": packed(coarse(heat)),
+            "choice": list(self.choice),
+        }
 
 
 def _copied(cache: RingCache) -> RingCache:
@@ -209,13 +222,3 @@ def _copied(cache: RingCache) -> RingCache:
     other.layers = [copy.copy(layer) for layer in cache.layers]
     other.frames = cache.frames
     return other
-
-
-def packed(heat: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """A click map [360, 480] as bytes, a third of its size: ``round(255 sqrt(p / peak))``."""
-    rows, columns = heat.shape[0] // COARSE, heat.shape[1] // COARSE
-    coarse = heat.reshape(rows, COARSE, columns, COARSE).sum((1, 3))
-    peak = float(coarse.max()) or 1.0
-    data = np.rint(255 * np.sqrt(coarse / peak)).astype(np.uint8)
-    text = base64.b64encode(data.tobytes()).decode()
-    return {"width": columns, "height": rows, "peak": peak, "data": text}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from bcprobe.episodes.episode import Step
+from bcprobe.episodes.player import step_row
 from bcprobe.errors import InputError, check_name
 from bcprobe.evaluation.metrics import mistakes
 from bcprobe.gui.layouts import LAYOUTS
 from bcprobe.model.registry import list_checkpoints
-from bcprobe.serve.annotate import MOST_SEED, in_words
+from bcprobe.serve.annotate import MOST_SEED
 from bcprobe.serve.desk import Desk, choice, point, real, shown, text, whole
 from bcprobe.serve.readout import TOKENS
 from bcprobe.serve.store import ConflictError, Made, Session
@@ -26,20 +27,27 @@ MOST_AMOUNT, MOST_DISTANCE = 20.0, 120.0
 
 
 def begin(desk: Desk, asked: dict[str, Any]) -> dict[str, Any]:
-    """Put a model before a world; ``clicks`` [[x, y, source]] are made first, as a link holds them.
+    """Put a model before a world; ``clicks`` and ``steers`` are made first, as a link holds them.
 
-    Raises `InputError` for what does not exist.
+    ``clicks`` are [x, y, source]; ``steers`` the changes of steering by the click from which on
+    they hold: [number, site, token, amount], or [number] for none. Raises
+    `InputError` for what does not exist.
     """
     task = choice(asked, "task", TASKS)
     checkpoint = text(asked, "checkpoint") or desk.checkpoint
     if checkpoint != desk.checkpoint:
         check_name("checkpoint", checkpoint, list_checkpoints())
     clicks = _linked(asked.get("clicks", []))
+    steers = _steered(asked.get("steers", []), len(clicks))
+    clicks = [
+        replace(made, reading={"steer": one}) if one else made
+        for made, one in zip(clicks, steers, strict=False)
+    ]
     settings = {
         "checkpoint": checkpoint,
         "temperature": real(asked, "temperature", 0, 4, 0.0),
         "seed": whole(asked, "seed", 0, 1 << 31, 0),
-        "steer": None,
+        "steer": steers[-1],
     }
     session = desk.store.create(
         "watch",
@@ -67,11 +75,27 @@ def _linked(given: Any) -> list[Made]:
     return made
 
 
+def _steered(given: Any, count: int) -> list[dict[str, Any] | None]:
+    """The steering of each of ``count`` clicks' looks and of the next one, from its changes."""
+    if not isinstance(given, list) or len(given) > count + 1:
+        raise InputError("'steers' must be a list of at most one change a look")
+    found: list[dict[str, Any] | None] = [None] * (count + 1)
+    for one in given:
+        if not isinstance(one, list) or len(one) not in (1, 4):
+            raise InputError("a change of steering is [number], or [number, site, token, amount]")
+        named = dict(zip(("from", "site", "token", "amount"), one, strict=False))
+        first = whole(named, "from", 0, count)
+        found[first:] = [_steer(named) if len(one) == 4 else None] * (count + 1 - first)
+    return found
+
+
 def fork(desk: Desk, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
-    """Another session that shares the first ``count`` clicks, unsteered: a twin."""
+    """Another session that shares the first ``count`` clicks: a twin, or ``steered`` on."""
     made = desk.store.steps(session)
     count = whole(asked, "count", 0, len(made))
-    settings = {**_settings(desk, session), "steer": None}
+    settings = _settings(desk, session)
+    if asked.get("steered") is not True:
+        settings |= {"steer": None}
     twin = desk.store.create(
         "watch",
         session.task,
@@ -91,10 +115,10 @@ def _settings(desk: Desk, session: Session) -> dict[str, Any]:
     return usual | session.settings
 
 
-def job(desk: Desk, session: Session) -> dict[str, Any]:
-    """What the worker must know to be where the session is."""
+def job(desk: Desk, session: Session, **changed: Any) -> dict[str, Any]:
+    """What the worker must know to be where the session is, with some settings ``changed``."""
     made = desk.store.steps(session)
-    settings = _settings(desk, session)
+    settings = _settings(desk, session) | changed
     return {
         "id": session.id,
         "task": session.task,
@@ -103,6 +127,7 @@ def job(desk: Desk, session: Session) -> dict[str, Any]:
         "difficulty": session.difficulty,
         "checkpoint": settings["checkpoint"],
         "clicks": [list(one.click) for one in made],
+        "sources": [one.source for one in made],
         "steers": [*(one.reading.get("steer") for one in made), settings["steer"]],
     }
 
@@ -117,7 +142,7 @@ def view(desk: Desk, session: Session, first: int = 0, **more: Any) -> dict[str,
         task, world, state = simulator.task, simulator.world, simulator.state
         steps = track.steps[first:]
         rows = [
-            step_row(track, first + i, step) | _kept(made[i] if i < len(made) else None)
+            step_row(simulator, step) | _kept(made[i] if i < len(made) else None)
             for i, step in enumerate(steps)
         ]
         outcome = task.score(world, state)
@@ -154,24 +179,6 @@ def _kept(made: Made | None) -> dict[str, Any]:
         "placed": read.get("placed"),
         "steer": reading.get("steer"),
         "trip": reading.get("trip"),
-    }
-
-
-def step_row(track: Track, number: int, step: Step) -> dict[str, Any]:
-    """A click as a player shows it, with what is true before it."""
-    known = step.latents
-    return {
-        "x": step.click.x,
-        "y": step.click.y,
-        "text": in_words(track.simulator, step),
-        "action": step.action,
-        "valid": step.valid,
-        "phase": step.phase,
-        "position": known.position,
-        "positions": known.position_count,
-        "progress": known.progress,
-        "mistake": known.mistake,
-        "kind": known.mistake_kind,
     }
 
 
@@ -212,17 +219,9 @@ def act(desk: Desk, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     track = desk.track(session)
     if count != len(track):
         raise ConflictError
-    if what == "steer":
-        _change(desk, session, steer=_steer(asked))
-    if what == "temperature":
-        _change(desk, session, temperature=real(asked, "temperature", 0, 4))
-    session = desk.session(session.id)
-    now = job(desk, session)
-    if len(now["clicks"]) != count:
-        raise ConflictError
     if what in ("look", "steer", "temperature"):
-        seen = None if track.simulator.done else desk.worker.ask("look", now)
-        return view(desk, session, count, now=seen)
+        return _look(desk, session, what, asked)
+    now = _job_at(desk, session, count)
     if track.simulator.done:
         raise InputError("this world is finished")
     settings = session.settings
@@ -245,10 +244,33 @@ def act(desk: Desk, session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     return view(desk, session, count, now=found["next"], said=found.get("tripped", ""))
 
 
-def _change(desk: Desk, session: Session, **settings: Any) -> None:
-    if session.kind != "watch":
-        raise InputError("this is a person's session; watch a model on its world instead")
+def _look(desk: Desk, session: Session, what: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Let the model look at the present screen, after a change of its settings if one is asked."""
+    changed: dict[str, Any] = {}
+    if what == "steer":
+        changed["steer"] = _steer(asked)
+    if what == "temperature":
+        changed["temperature"] = real(asked, "temperature", 0, 4)
+    now = _job_at(desk, session, asked["count"], **changed)
+    finished = desk.track(session).simulator.done
+    seen = None if finished else desk.worker.ask("look", now)
+    if changed:
+        session = _change(desk, session, **changed)
+    return view(desk, session, asked["count"], now=seen)
+
+
+def _job_at(desk: Desk, session: Session, count: int, **changed: Any) -> dict[str, Any]:
+    """The session's `job` at ``count`` clicks. Raises `ConflictError` if there are others."""
+    found = job(desk, session, **changed)
+    if len(found["clicks"]) != count:
+        raise ConflictError
+    return found
+
+
+def _change(desk: Desk, session: Session, **settings: Any) -> Session:
+    """The session with other settings, once they are kept."""
     desk.store.change(session, settings={**session.settings, **settings})
+    return desk.session(session.id)
 
 
 def _steer(asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -278,6 +300,14 @@ def take_apart(desk: Desk, session: Session, number: int) -> dict[str, Any]:
     if not 0 <= number <= len(now["clicks"]):
         raise InputError(f"there is no screen {number}; the last is {len(now['clicks'])}")
     return desk.worker.ask("decide", now, number)
+
+
+def seen(desk: Desk, session: Session, number: int) -> dict[str, Any]:
+    """What the model saw before click ``number`` and would have clicked, steered as it was."""
+    now = job(desk, session)
+    if not 0 <= number < len(now["clicks"]):
+        raise InputError(f"there is no click {number}; the last is {len(now['clicks']) - 1}")
+    return desk.worker.ask("seen", now, number)
 
 
 def readings(desk: Desk, session: Session, first: int, last: int) -> list[dict[str, Any]]:

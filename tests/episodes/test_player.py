@@ -74,8 +74,16 @@ def test_page_shows_every_frame_and_stores_equal_ones_once(page: Path, episode: 
     images = [decoded(uri) for uri in data["images"]]
     for shown, frame in zip(data["steps"], frames(episode), strict=True):
         assert np.array_equal(images[shown["image"]], frame)
-    assert len(images) == len({frame.tobytes() for frame in frames(episode)})
+    assert len(images) == len({frame.tobytes() for frame in frames(episode)}) + 1  # the last one
     assert len(images) < len(episode)
+
+
+def test_page_ends_with_the_screen_after_the_last_click(page: Path, episode: Episode) -> None:
+    data = page_data(page)
+    whole = generate(TASK, episode.world_seed)
+    assert whole.steps[: len(episode)] == episode.steps
+    after = list(frames(whole))[len(episode)]
+    assert np.array_equal(decoded(data["images"][data["closing"]]), after)
 
 
 def test_page_needs_no_network(page: Path) -> None:
@@ -86,15 +94,11 @@ def test_page_needs_no_network(page: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_large_pages_fall_back_to_lossy_screens(
-    episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_pages_fall_back_to_lossy_screens(episode: Episode) -> None:
     short = replace(episode, steps=episode.steps[:4])
-    exact = len(write_html(short, tmp_path / "exact.html").read_bytes())
-    monkeypatch.setattr(player, "IMAGE_BUDGET", 40_000)
-    small = write_html(short, tmp_path / "small.html")
-    assert len(small.read_bytes()) < exact
-    shown = decoded(page_data(small)["images"][0]).astype(float)
+    exact, small = (player.page_data(short, budget)["images"] for budget in (1_000_000, 40_000))
+    assert sum(map(len, small)) < sum(map(len, exact))
+    shown = decoded(small[0]).astype(float)
     assert np.abs(shown - next(frames(short))).mean() < 6
 
 
@@ -144,17 +148,20 @@ def test_page_plays_in_a_browser(page: Path, episode: Episode) -> None:
         tab.on("console", lambda message: problems.append(message.text))
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.goto(page.as_uri())
-        tab.fill("#slider", "3")
-        assert tab.inner_text("#number") == "4"
-        tab.keyboard.press("ArrowRight")
-        assert tab.inner_text("#number") == "5"
-        assert tab.locator("#timeline .tick").count() == len(episode)
+        said = tab.locator(".said")
+        for number in range(1, 4):
+            tab.keyboard.press("ArrowRight")
+            api.expect(said).to_have_text(re.compile(f"^Click {number} of {len(episode)}: "))
+        assert tab.locator(".timeline .tick").count() == len(episode)
+        tab.keyboard.press("End")
+        api.expect(said).to_have_text(f"The last screen, after {len(episode)} clicks")
         tab.keyboard.press("Home")
-        tab.select_option("#speed", "16")
-        tab.click("#play")
-        api.expect(tab.locator("#number")).to_have_text(re.compile(r"^([4-9]|\d\d)$"))
-        tab.click("#play")
+        tab.get_by_label("Speed").select_option("16")
+        tab.get_by_role("button", name="Play").click()
+        api.expect(said).to_have_text(re.compile(r"^Click ([4-9]|\d\d) of "))
+        tab.get_by_role("button", name="Pause").click()
+        tab.keyboard.press("Home")
         tab.keyboard.press("m")
-        assert "stands" in tab.inner_text("#facts")
+        api.expect(tab.locator(".facts .stands")).to_have_text(re.compile("stands"))
         browser.close()
     assert problems == []

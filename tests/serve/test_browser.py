@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -226,4 +227,38 @@ def test_a_model_is_watched_tripped_taken_over_and_steered(page: Any, server: Se
     assert rows[-1]["steer"]["amount"] == -3
     page.get_by_label("Click of the episode").press("Home")
     until(page, f"{shown}('click 0 of')")
-    assert "step=0" in page.url
+    until(page, "location.search.includes('step=0&')")
+    assert replayed(page, server) == [made["id"], rows]
+
+
+def replayed(page: Any, server: Server) -> list[Any]:
+    """Open the address elsewhere, without the names by which this server knows the run.
+
+    Returns the run's name and clicks as they were, after it has compared run and twin with those
+    that the address made again.
+    """
+    place, _, query = page.url.partition("?")
+    own = dict(urllib.parse.parse_qsl(query))
+    names = [own.pop("run"), own.pop("beside")]
+    page.goto(f"{place}?{urllib.parse.urlencode(own)}")
+    page.wait_for_selector(".stage.pair")
+    until(page, "location.search.includes('beside=')")
+    until(page, "!document.querySelector('.half h3 .note').innerText.includes('–')")
+    made = dict(urllib.parse.parse_qsl(page.url.partition("?")[2]))
+    again = [made["run"], made["beside"]]
+    assert not set(again) & set(names)
+    for before, after in zip(names, again, strict=True):
+        a, b = (server.get(f"/api/sessions/{name}") for name in (before, after))
+        for known in ("task", "world_seed", "layout", "difficulty", "settings", "picture"):
+            assert a[known] == b[known]
+        kept = ("x", "y", "source", "steer", "phase", "mistake")
+        assert [[r[k] for k in kept] for r in a["steps"]] == [
+            [r[k] for k in kept] for r in b["steps"]
+        ]
+        last = a["count"] - 1
+        read = server.get(f"/api/sessions/{after}/readings/{max(0, last - 20)}/{last}")
+        assert [one["p_undo"] for one in read] == pytest.approx(
+            [row["p_undo"] for row in a["steps"][-len(read) :]], abs=1e-3
+        )
+        assert [one["trip"] for one in read] == [row["trip"] for row in a["steps"][-len(read) :]]
+    return [names[0], server.get(f"/api/sessions/{names[0]}")["steps"]]

@@ -8,9 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.resources import files
 
 import pytest
 
+from bcprobe.episodes.player import page, page_data, page_file
+from bcprobe.episodes.record import generate
 from tests.serve.conftest import CHECKPOINT, HOSTILE, Server
 
 
@@ -161,6 +164,16 @@ def test_names_that_are_markup_stay_text(server: Server) -> None:
     rows = server.get("/api/episodes/1")["rows"]
     assert rows[0]["origin"] == HOSTILE
     assert [one["name"] for one in server.get("/api/about")["sources"]] == ["made here", "<i>data"]
+
+
+def test_pages_share_their_components_with_the_player_of_one_file(server: Server) -> None:
+    own = {path.name for path in files("bcprobe.serve").joinpath("pages").iterdir()}
+    inlined = page(page_data(generate("colored_dot_tracking", 3)))
+    for name in ("dom.js", "screen.js", "timeline.js", "player.js", "inside.js", "parts.css"):
+        text = page_file(name)
+        assert name not in own
+        assert server.ask(f"/pages/{name}")[1].decode() == text
+        assert max(text.split("\n"), key=len) in inlined.replace("export ", "")
 
 
 def test_another_address_asks_for_its_token(make_server) -> None:

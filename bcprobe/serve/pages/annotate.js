@@ -31,7 +31,7 @@ async function start(about) {
   });
   const node = h("div", {}, form, open.length > 0 && h("section", { class: "card" }, h("h2", {}, "Go on with"),
     h("ul", { class: "list" }, open.map((row) => h("li", {},
-      h("a", { href: `/annotate?session=${row.key.slice(2)}` }, `${words(row.task)}, ${world(about, row.world_seed).toLowerCase()}`),
+      h("a", { href: `/annotate?session=${row.key.slice(2)}` }, `${about.tasks.find((one) => one.name === row.task)?.title || words(row.task)}, ${world(about, row.world_seed).toLowerCase()}`),
       h("span", { class: "note" }, `${row.steps} clicks · ${words(row.layout)} · ${row.origin}`))))));
   return { node, scope: new Scope(), title: "Annotate" };
 }
@@ -53,7 +53,7 @@ async function work(about, id) {
   const tabs = new BroadcastChannel(`bcprobe-${id}`);
   scope.ends.push(() => tabs.close());
 
-  const screen = new Screen({ label: `${view.title}, the screen to annotate`, onClick: (x, y, source, event) => ask({ do: "click", x, y, source }, event) });
+  const screen = new Screen({ label: `${view.title}, the screen to annotate`, colour: about.palette.click, onClick: (x, y, source, event) => ask({ do: "click", x, y, source }, event) });
   const said = h("p", { class: "said", role: "status", "aria-live": "polite" });
   const counters = h("p", { class: "counters" });
   const buttons = h("div", { class: "buttons", role: "group", "aria-label": "Buttons of the tool" });
@@ -213,6 +213,6 @@ function result(found, view, id) {
       h("a", { class: "button", href: `/explore?a=0-${id}` }, "Look back"),
       h("a", { class: "button", href: `/watch?task=${view.task}&seed=${view.world_seed}&layout=${view.layout}&difficulty=${view.difficulty}` }, "Watch the model on this world"),
       h("a", { class: "button", href: "/api/export/people", download: "" }, "Download all as Parquet")),
-  ];
+  ].filter(Boolean);
 }
 

@@ -3,8 +3,7 @@ import { get, known } from "./api.js";
 import { world } from "./choose.js";
 import { field, h, Scope, select, words } from "./dom.js";
 import { go } from "./main.js";
-import { Screen } from "./screen.js";
-import { Timeline } from "./timeline.js";
+import { Player, Playing } from "./player.js";
 
 export async function build(query) {
   const about = await known();
@@ -18,10 +17,12 @@ async function list(about, query) {
   const source = sources.some((one) => String(one.number) === query.get("source")) ? Number(query.get("source")) : sources.at(-1).number;
   const { rows, total } = await get(`/api/episodes/${source}`);
   const chosen = new Set();
+  const titles = Object.fromEntries(about.tasks.map((one) => [one.name, one.title]));
+  const title = (name) => titles[name] || words(name);
   const body = h("tbody"), count = h("p", { class: "note", role: "status" });
   const compare = h("button", { class: "main", disabled: true, onclick: () => open([...chosen]) }, "Side by side");
   const tasks = [...new Set(rows.map((row) => row.task))], origins = [...new Set(rows.map((row) => row.origin))];
-  const task = select([["", "all tasks"], ...tasks.map((name) => [name, words(name)])], query.get("task") || "", { onchange: fill });
+  const task = select([["", "all tasks"], ...tasks.map((name) => [name, title(name)])], query.get("task") || "", { onchange: fill });
   const origin = select([["", "everybody"], ...origins.map((name) => [name, name])], "", { onchange: fill });
   const least = h("input", { type: "number", min: 0, max: 1, step: 0.05, value: 0, oninput: fill });
   const most = h("input", { type: "number", min: 0, max: 1, step: 0.05, value: 1, oninput: fill });
@@ -41,16 +42,16 @@ async function list(about, query) {
   }
   function line(row) {
     const unfinished = row.kind === "annotate" && !row.done;
-    const box = h("input", { type: "checkbox", checked: chosen.has(row.key), disabled: unfinished, "aria-label": `Choose ${words(row.task)}, world ${row.world_seed}`, onclick: (event) => event.stopPropagation(), onchange: () => {
+    const box = h("input", { type: "checkbox", checked: chosen.has(row.key), disabled: unfinished, "aria-label": `Choose ${title(row.task)}, ${world(about, row.world_seed).toLowerCase()}, ${row.origin}`, onclick: (event) => event.stopPropagation(), onchange: () => {
       box.checked ? chosen.add(row.key) : chosen.delete(row.key);
       if (chosen.size > 2) { chosen.delete([...chosen][0]); fill(); }
       compare.disabled = chosen.size !== 2;
     } });
     const address = unfinished ? `/annotate?session=${row.key.slice(2)}` : `/explore?a=${row.key}`;
     return h("tr", { onclick: (event) => !event.target.closest("a, input") && go(address) },
-      h("td", {}, box), h("td", {}, h("a", { href: address }, h("i", { class: "dot", style: `--c:${about.task_colours[row.task] || "#888"}` }), words(row.task))),
-      h("td", {}, row.origin), h("td", {}, world(about, row.world_seed)), h("td", {}, words(row.layout)), h("td", {}, String(row.steps)),
-      h("td", {}, row.mistakes === null ? "" : String(row.mistakes)), h("td", {}, row.score === null ? (unfinished ? "unfinished" : "") : `${row.score.toFixed(2)}${row.success ? " ✓" : ""}`));
+      h("td", {}, box), h("td", {}, h("a", { href: address }, h("i", { class: "dot", style: `--c:${about.task_colours[row.task] || "#888"}` }), title(row.task))),
+      h("td", {}, row.origin), h("td", {}, world(about, row.world_seed)), h("td", {}, words(row.layout)), h("td", { "data-name": "clicks" }, String(row.steps)),
+      h("td", row.mistakes === null ? {} : { "data-name": row.mistakes === 1 ? "mistake" : "mistakes" }, row.mistakes === null ? "" : String(row.mistakes)), h("td", row.score === null ? {} : { "data-name": "score" }, row.score === null ? (unfinished ? "unfinished" : "") : `${row.score.toFixed(2)}${row.success ? " ✓" : ""}`));
   }
   fill();
   const node = h("div", {}, h("div", { class: "lead" }, h("h1", {}, "Explore episodes"), h("p", {}, "Open one in the player, or two side by side. Folders come from ", h("code", {}, "bcprobe serve --data FOLDER"), ".")),
@@ -61,76 +62,61 @@ async function list(about, query) {
   return { node, scope, title: "Explore" };
 }
 
-/** An episode with its screen, its timeline, and what each click was. */
-class Player {
-  constructor(about, episode, onStep) {
-    Object.assign(this, { about, episode, onStep, step: 0 });
-    this.screen = new Screen({ label: `${episode.title}: screen of the episode`, most: 960 });
-    this.timeline = new Timeline({ colours: about.phases, mistake: about.mistake, onSeek: (step) => { this.onStep(step, this); } });
-    this.said = h("p", { class: "said", "aria-live": "polite" });
-    this.node = h("div", { class: "half" },
-      h("h3", {}, `${episode.title}`, h("span", { class: "note" }, `${episode.origin} · ${episode.count} clicks · ${episode.mistakes} ${episode.mistakes === 1 ? "mistake" : "mistakes"} · ${episode.score === null ? "" : `score ${episode.score.toFixed(2)}`}${episode.success ? " ✓" : ""}`)),
-      this.screen.frame, this.said, this.timeline.node);
-    this.timeline.set(episode.steps, 0, 1);
+/** Episodes in players that go on together. */
+class Players {
+  constructor(about, keys, found, step) {
+    Object.assign(this, { keys, step, again: true });
+    this.players = found.map((episode, i) => new Player({
+      episode, palette: about.palette, onSeek: (to) => this.playing.seek(to),
+      picture: (at) => `/api/episode/${encodeURIComponent(keys[i])}/frame/${at}`,
+    }));
+    this.last = Math.max(...this.players.map((player) => player.last));
+    this.playing = new Playing(this, { rates: [[2, "2 / s"], [5, "5 / s"], [12, "12 / s"]], rate: 5, live: this.players.map((player) => player.said) });
   }
-  async to(step) {
-    const { steps, key } = this.episode;
-    this.step = Math.min(steps.length, Math.max(0, step));
-    const one = steps[this.step], before = steps[this.step - 1];
-    await this.screen.show(`/api/episode/${encodeURIComponent(key)}/frame/${this.step}`);
-    this.screen.mark({ click: one ? [one.x, one.y] : null, before: before ? [before.x, before.y] : null });
-    this.timeline.head(this.step);
-    this.said.textContent = one ? `Click ${this.step}: ${one.text} · ${one.phase}${one.mistake ? ` · a mistake stands (${one.kind})` : ""}` : "The last screen";
+  async seek(to) {
+    this.step = Math.min(this.last, Math.max(0, to));
+    this.naming ??= setTimeout(() => this.name(), 400);
+    await Promise.all(this.players.map((player) => player.to(this.step)));
+  }
+  async forward() {
+    if (this.step >= this.last) return false;
+    await this.seek(this.step + 1);
+    return true;
+  }
+  nextMistake(step) {
+    const found = this.players.map((player) => player.nextMistake(step)).filter((one) => one !== null);
+    return found.length ? Math.min(...found) : null;
+  }
+  /** Let the address hold the screen; browsers bear only so many changes a second. */
+  name() {
+    this.naming = null;
+    if (!this.playing.node.isConnected) return;
+    const address = new URLSearchParams(this.keys.map((key, i) => ["ab"[i], key]));
+    address.set("step", this.step);
+    history.replaceState(null, "", `/explore?${address}`);
   }
 }
 
 async function players(about, keys, query) {
   const scope = new Scope();
   const found = await Promise.all(keys.map((key) => get(`/api/episode/${encodeURIComponent(key)}`)));
-  let step = Number(query.get("step") || 0), playing = false;
-  const all = found.map((episode) => new Player(about, episode, (to) => { play(false); seek(to); }));
-  const last = Math.max(...found.map((episode) => episode.steps.length));
-  const playButton = h("button", { class: "main", onclick: () => play(!playing) }, "Play");
-  const speed = select([[2, "2 / s"], [5, "5 / s"], [12, "12 / s"]], 5, { "aria-label": "Speed" });
-  async function seek(to) {
-    step = Math.min(last, Math.max(0, to));
-    const address = new URLSearchParams(Object.fromEntries(keys.map((key, i) => ["ab"[i], key])));
-    address.set("step", step);
-    history.replaceState(null, "", `/explore?${address}`);
-    await Promise.all(all.map((player) => player.to(step)));
-  }
-  async function play(on) {
-    if (on === playing) return;
-    playing = on;
-    playButton.textContent = on ? "Pause" : "Play";
-    if (on && step >= last) await seek(0);
-    while (playing && step < last && playButton.isConnected) {
-      const began = performance.now();
-      await seek(step + 1);
-      await new Promise((done) => setTimeout(done, Math.max(0, 1000 / Number(speed.value) - (performance.now() - began))));
-    }
-    playing = false;
-    playButton.textContent = "Play";
-  }
-  function nextMistake() {
-    for (let i = step + 1; i <= last; i++) if (found.some(({ steps }) => steps[i]?.mistake && !steps[i - 1]?.mistake)) { play(false); return seek(i); }
-  }
-  scope.ends.push(() => (playing = false));
-  scope.on(document, "keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
-    if (event.key === " " && event.target.closest("button, a")) return;
-    const work = { " ": () => play(!playing), ArrowLeft: () => { play(false); seek(step - 1); }, ArrowRight: () => { play(false); seek(step + 1); }, Home: () => seek(0), End: () => seek(last), m: nextMistake }[event.key];
-    if (!work) return;
-    event.preventDefault();
-    work();
-  });
-  const watch = found.length === 1 && found[0].session && found[0].origin !== "person" ? h("a", { class: "button", href: `/watch?run=${found[0].session}` }, "Watch this run") : null;
+  const all = new Players(about, keys, found, Number(query.get("step")) || 0), pair = found.length > 1;
+  const watch = !pair && found[0].session && found[0].origin !== "person" ? h("a", { class: "button", href: `/watch?run=${found[0].session}` }, "Watch this run") : null;
+  all.playing.node.append(...[h("span", { class: "grow" }), watch].filter(Boolean));
+  all.playing.keys(scope);
+  scope.ends.push(() => clearTimeout(all.naming));
+  const halves = all.players.map((player, i) => h("div", { class: "half" }, pair && h("h3", {}, found[i].title, h("span", { class: "note" }, summary(found[i]))),
+    player.screen.frame, player.said, pair ? player.timeline.node : all.playing.node));
   const node = h("div", { class: "work" },
-    h("div", { class: "head" }, h("h1", {}, "Episode", found.length > 1 ? "s side by side" : ""), h("p", {}, h("a", { href: "/explore" }, "All episodes"))),
-    h("div", { class: `stage${all.length > 1 ? " pair" : ""} ${all.length === 1 ? "one" : ""}` }, all.map((player) => player.node)),
-    h("div", { class: "play", role: "group", "aria-label": "Playing" }, playButton,
-      h("button", { "aria-label": "One click back", onclick: () => { play(false); seek(step - 1); } }, "◀"), h("button", { "aria-label": "One click on", onclick: () => { play(false); seek(step + 1); } }, "▶"),
-      speed, h("button", { onclick: nextMistake, "aria-keyshortcuts": "m" }, "Next mistake", h("kbd", {}, "m")), h("span", { class: "grow" }), watch),
-    all[0].timeline.key());
-  return { node, scope, title: "Episode", shown: () => { all.forEach((player) => { player.screen.fit(); player.timeline.draw(); }); seek(step); } };
+    h("div", { class: "head" }, h("h1", {}, pair ? "Episodes side by side" : found[0].title), h("p", { class: "note" }, pair ? "" : summary(found[0])), h("p", {}, h("a", { href: "/explore" }, "All episodes"))),
+    h("div", { class: pair ? "stage pair" : "stage one" }, halves, !pair && h("aside", { class: "side" }, all.players[0].card)),
+    pair ? all.playing.node : all.players[0].timeline.node,
+    all.players[0].timeline.key());
+  return { node, scope, title: pair ? "Side by side" : found[0].title, shown: () => { all.players.forEach((player) => player.screen.fit()); all.seek(all.step); } };
+}
+
+/** Who worked an episode, and how it went. */
+function summary(episode) {
+  const wrong = `${episode.mistakes} ${episode.mistakes === 1 ? "mistake" : "mistakes"}`;
+  return [episode.origin, `${words(episode.layout)} layout`, `${episode.count} clicks`, wrong, episode.score === null ? "" : `score ${episode.score.toFixed(2)}${episode.success ? " ✓" : ""}`].filter(Boolean).join(" · ");
 }

@@ -1,5 +1,5 @@
 // Which page is shown. Addresses: /annotate?session=ID, /watch?run=ID&step=N, /explore?...
-import { h, toast } from "./dom.js";
+import { h, themed } from "./dom.js";
 
 const PAGES = {
   annotate: () => import("./annotate.js"),
@@ -48,12 +48,5 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => show());
 
-const root = document.documentElement;
-root.dataset.theme = localStorage.getItem("bcprobe-theme") || "";
-document.getElementById("theme").addEventListener("click", () => {
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("bcprobe-theme", root.dataset.theme);
-  toast(`${dark ? "Light" : "Dark"} theme`);
-});
+themed(document.getElementById("theme"), "bcprobe-theme");
 show();

@@ -62,3 +62,15 @@ export class Scope {
   }
   end() { this.ends.splice(0).forEach((work) => work()); }
 }
+
+/** Make a button switch between dark and light; `name`: under which the browser keeps the choice. */
+export function themed(button, name) {
+  const root = document.documentElement;
+  const kept = (value) => { try { return value ? localStorage.setItem(name, value) : localStorage.getItem(name); } catch { return ""; } };
+  root.dataset.theme = kept() || "";
+  button.addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    kept(root.dataset.theme);
+  });
+}
