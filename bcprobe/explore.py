@@ -30,7 +30,7 @@ from bcprobe.tasks import get_task
 MEAN = "mean of heads"
 _DPI = 110
 #: Bytes of screens in the page, px that a cell of its click maps is wide, and its height in px.
-SCREENS, CELL, HEIGHT = 700_000, 6, 840
+SCREENS, CELL, HEIGHT = 450_000, 6, 840
 
 
 class Explorer:

@@ -48,7 +48,7 @@ def write_html(episode: Episode, path: Path | str) -> Path:
 
 def page(data: dict[str, Any]) -> str:
     """The player's page over `page_data`, with its scripts and styles inside."""
-    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "TITLE": html.escape(data["title"]),
         "STYLE": page_file("parts.css"),

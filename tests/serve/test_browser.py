@@ -171,20 +171,66 @@ def test_the_keyboard_alone_is_enough(page: Any, server: Server) -> None:
     page.wait_for_selector(".ending h2 .score")
 
 
+#: Roles of what one can use or must know to be where one is.
+NAMED = (
+    "application", "button", "checkbox", "combobox", "complementary", "columnheader",
+    "DisclosureTriangle", "heading", "image", "link", "navigation", "radio", "radiogroup", "slider",
+    "spinbutton", "table", "textbox",
+)  # fmt: skip
+
+
+def told(page: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Role, name and properties of everything that a screen reader is told of."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        (
+            node["role"]["value"],
+            node.get("name", {}).get("value", ""),
+            {one["name"]: one["value"].get("value") for one in node.get("properties", [])},
+        )
+        for node in tree
+        if not node.get("ignored")
+    ]
+
+
 def test_everything_has_a_name_that_can_be_read_aloud(page: Any, server: Server) -> None:
     begin(page, server, "animal_limb_tracking")
-    for address in (page.url, f"{server.address}/explore", f"{server.address}/watch"):
-        page.goto(address)
+    made = server.post("/api/watch", task="colored_dot_tracking", world_seed=1)
+    pages = {
+        "/annotate": {"radio Neuron tracking", "spinbutton Test world", "button Begin"},
+        page.url.removeprefix(server.address): {"button Head", "button Undo", "button Done"},
+        "/watch": {"combobox Checkpoint", "button Watch"},
+        f"/watch?run={made['id']}": {
+            "button Play", "button Take over", "slider Click of the episode", "slider Layer",
+            "slider Along the mistake direction, in separations", "combobox Site",
+        },
+        "/explore?source=1": {"combobox Task", "button Side by side", "table Episodes"},
+        "/explore?a=1-0": {"button Play", "slider Click of the episode", "button Next mistake"},
+        "/explore?a=1-0&b=1-1": {"button One click on"},
+        "/annotate?session=nobody": {"link Begin again"},
+    }  # fmt: skip
+    for address, wanted in pages.items():
+        page.goto(server.address + address)
         page.wait_for_selector("main h1")
-        unnamed = page.evaluate(
-            """() => [...document.querySelectorAll(
-              "button, a, input, select, [role], [tabindex='0']")]
-              .filter((e) => e.offsetParent && !e.closest("[role=status]")
-                && !(e.ariaLabel || e.innerText?.trim() || e.labels?.length || e.alt
-                     || e.querySelector?.("img[alt]:not([alt=''])")))
-              .map((e) => e.outerHTML.slice(0, 120))"""
-        )
-        assert unnamed == []
+        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        nodes = told(page)
+        assert [role for role, name, _ in nodes if role in NAMED and not name.strip()] == []
+        assert wanted <= {f"{role} {name}" for role, name, _ in nodes}, address
+        assert any(known.get("live") == "polite" for _, _, known in nodes)
+
+
+def test_clicks_and_phases_are_announced(page: Any, server: Server) -> None:
+    begin(page, server, "colored_dot_tracking")
+    page.keyboard.press("d")
+    until(page, "document.querySelector('.said').innerText === 'Presses +z. Z 01/15, Points 0'")
+    page.goto(f"{server.address}/explore?a=1-1")
+    page.wait_for_selector(".timeline .phase")
+    page.keyboard.press("ArrowRight")
+    said = "document.querySelector('.said').innerText"
+    until(page, f"/^Click 1 of .* · (explore|annotate)/.test({said})")
+    slider = next(known for role, _, known in told(page) if role == "slider")
+    assert slider["valuetext"].startswith("click 1: ")
+    assert slider["valuetext"].endswith(("explore", "annotate"))
 
 
 def test_markup_in_names_stays_text(page: Any, server: Server) -> None:

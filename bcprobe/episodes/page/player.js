@@ -86,7 +86,7 @@ export class Playing {
     this.back = h("button", { "aria-label": "One click back", title: "One click back", onclick: () => this.seek(owner.step - 1) }, "◀");
     this.forth = h("button", { "aria-label": "One click on", title: "One click on", onclick: () => this.forward() }, "▶");
     this.rate = select(rates, rate, { "aria-label": "Speed" });
-    this.mistake = owner.nextMistake ? h("button", { "aria-keyshortcuts": "m", onclick: () => this.nextMistake() }, "Next mistake", h("kbd", {}, "m")) : null;
+    this.mistake = owner.nextMistake ? h("button", { "aria-keyshortcuts": "m", onclick: () => this.nextMistake() }, "Next mistake", h("kbd", { "aria-hidden": "true" }, "m")) : null;
     this.node = h("div", { class: "play", role: "group", "aria-label": "Playing" }, this.button, this.back, this.forth, this.rate, this.mistake);
   }
 

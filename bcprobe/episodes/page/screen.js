@@ -47,9 +47,9 @@ export class Screen {
     this.onClick = onClick;
     this.colour = colour;
     this.below = below;
-    this.canvas = h("canvas", { width: WIDTH, height: HEIGHT, class: "picture" });
-    this.double = h("canvas", { width: 2 * WIDTH, height: 2 * HEIGHT });
-    this.heat = h("canvas", { width: 160, height: 120, class: "heat" });
+    this.canvas = h("canvas", { width: WIDTH, height: HEIGHT, class: "picture", "aria-hidden": "true" });
+    this.double = h("canvas", { width: 2 * WIDTH, height: 2 * HEIGHT, "aria-hidden": "true" });
+    this.heat = h("canvas", { width: 160, height: 120, class: "heat", "aria-hidden": "true" });
     this.over = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "over", "aria-hidden": "true" });
     this.node = h("div", { class: "screen", "aria-label": label }, this.canvas, this.double, this.heat, this.over);
     this.answering(Boolean(onClick) && answers);

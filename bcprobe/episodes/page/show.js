@@ -42,7 +42,7 @@ class Show {
     const { data, player, playing } = this;
     if (data.within) document.documentElement.dataset.within = "";
     playing.keys(new Scope());
-    const side = h("aside", { class: "side" }, player.card,
+    const side = h("aside", { class: "side", "aria-label": "The click" }, player.card,
       this.inside && h("section", { class: "card control" }, h("h2", {}, "Look inside"), this.inside.nodes));
     return [
       h("div", { class: "head" }, h("h1", {}, data.title), h("p", { class: "note" }, data.about),

@@ -58,9 +58,9 @@ async function work(about, id) {
   const counters = h("p", { class: "counters" });
   const buttons = h("div", { class: "buttons", role: "group", "aria-label": "Buttons of the tool" });
   const away = h("div", { class: "away", role: "alert", hidden: true }, "The server is away. Nothing is lost: your clicks are sent as soon as it is back.");
-  const undo = h("button", { class: "tool undo", "aria-keyshortcuts": "u", onclick: (event) => ask({ do: "undo", source: "button" }, event) }, "Undo", h("kbd", {}, "u"));
-  const redo = h("button", { class: "tool", "aria-keyshortcuts": "r", onclick: (event) => ask({ do: "redo", source: "button" }, event) }, "Redo", h("kbd", {}, "r"));
-  const next = h("button", { class: "tool wide", "aria-keyshortcuts": "n", title: "Go to the next frame that lacks marks", onclick: (event) => ask({ do: "next", source: "button" }, event) }, "Next open frame", h("kbd", {}, "n"));
+  const undo = h("button", { class: "tool undo", "aria-keyshortcuts": "u", onclick: (event) => ask({ do: "undo", source: "button" }, event) }, "Undo", h("kbd", { "aria-hidden": "true" }, "u"));
+  const redo = h("button", { class: "tool", "aria-keyshortcuts": "r", onclick: (event) => ask({ do: "redo", source: "button" }, event) }, "Redo", h("kbd", { "aria-hidden": "true" }, "r"));
+  const next = h("button", { class: "tool wide", "aria-keyshortcuts": "n", title: "Go to the next frame that lacks marks", onclick: (event) => ask({ do: "next", source: "button" }, event) }, "Next open frame", h("kbd", { "aria-hidden": "true" }, "n"));
   const end = h("section", { class: "ending", "aria-live": "polite" });
 
   async function paint(found, quiet = false) {
@@ -177,7 +177,7 @@ async function work(about, id) {
     away,
     h("div", { class: "stage" },
       screen.frame,
-      h("aside", { class: "side" },
+      h("aside", { class: "side", "aria-label": "Task and buttons" },
         h("section", { class: "card" }, h("p", { class: "do" }, task.asked[1]), counters),
         h("section", { class: "card" }, buttons, h("div", { class: "buttons extra", role: "group", "aria-label": "Undo, redo, go on" }, undo, redo, next), said),
         h("details", { class: "card" }, h("summary", {}, "Keys"), h("dl", { class: "keys" },
@@ -198,14 +198,13 @@ function result(found, view, id) {
   const mean = (rows, name) => rows.reduce((sum, row) => sum + row[name], 0) / rows.length;
   const average = people.length ? [{ who: `${people.length} virtual annotators, mean`, score: mean(people, "score"), steps: mean(people, "steps"), mistakes: mean(people, "mistakes"), corrected: mean(people, "corrected"), success: null }] : [];
   const line = (row, own = false) => h("tr", { class: own ? "own" : "" }, h("th", { scope: "row" }, row.who), h("td", {}, row.score.toFixed(2)),
-    h("td", {}, row.success === null ? "" : row.success ? "yes" : "no"), h("td", {}, round(row.steps)), h("td", {}, round(row.mistakes)), h("td", {}, round(row.corrected)),
-    h("td", {}, row.seconds ? `${row.seconds.toFixed(0)} s` : ""));
+    h("td", {}, row.success === null ? "" : row.success ? "yes" : "no"), h("td", {}, round(row.steps)), h("td", {}, round(row.mistakes)), h("td", {}, round(row.corrected)));
   const round = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
   return [
     h("h2", {}, own.success ? "Solved" : "Finished", h("span", { class: "score" }, `score ${own.score.toFixed(2)}`)),
-    h("p", {}, `${own.steps} clicks, ${own.mistakes} ${own.mistakes === 1 ? "mistake" : "mistakes"}, ${own.corrected} corrected.`),
+    h("p", {}, `${own.steps} clicks, ${own.mistakes} ${own.mistakes === 1 ? "mistake" : "mistakes"}, ${own.corrected} corrected${own.seconds ? `, ${own.seconds.toFixed(0)} s` : ""}.`),
     h("div", { class: "scroll" }, h("table", {}, h("caption", {}, "The same world, worked by others"),
-      h("thead", {}, h("tr", {}, ["", "score", "solved", "clicks", "mistakes", "corrected", "time"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, ["who", "score", "solved", "clicks", "mistakes", "corrected"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, line(own, true), average.map((row) => line(row)), people.map((row) => line(row)), models.map((row) => line(row))))),
     !ready && h("p", { class: "note" }, `${checkpoint} is still at it…`),
     found.problem && h("p", { class: "note" }, found.problem),

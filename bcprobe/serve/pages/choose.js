@@ -46,7 +46,7 @@ export function worldForm(about, { verb, title, lead, extra = () => [], onBegin,
   h("div", { class: "lead" }, h("h1", {}, title), h("p", {}, lead)),
   h("div", { class: "pick" }, cards,
     h("div", { class: "card" }, detail,
-      h("div", { class: "fields" }, field("Layout", layout), field("Difficulty", difficulty), field(from ? "Test world" : "World", h("span", { class: "with" }, seed, dice)), extra()),
+      h("div", { class: "fields" }, field("Layout", layout), field("Difficulty", difficulty), h("div", { class: "with" }, field(from ? "Test world" : "World", seed), dice), extra()),
       h("div", { class: "row end" }, begin))));
   return form;
 }

@@ -58,7 +58,7 @@ async function list(about, query) {
     h("div", { class: "card" },
       h("div", { class: "filters" }, field("From", select(sources.map((one) => [one.number, one.name]), source, { onchange: (event) => go(`/explore?source=${event.target.value}`) })),
         field("Task", task), field("Worked by", origin), field("Score from", least), field("to", most), field("Mistakes", wrong), field("Order", order), compare),
-      count, h("div", { class: "scroll" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, ["", "task", "worked by", "world", "layout", "clicks", "mistakes", "score"].map((name) => h("th", { scope: "col" }, name)))), body))));
+      count, h("div", { class: "scroll" }, h("table", { class: "rows", "aria-label": "Episodes" }, h("thead", {}, h("tr", {}, ["choose", "task", "worked by", "world", "layout", "clicks", "mistakes", "score"].map((name) => h("th", { scope: "col" }, name)))), body))));
   return { node, scope, title: "Explore" };
 }
 
@@ -109,7 +109,7 @@ async function players(about, keys, query) {
     player.screen.frame, player.said, pair ? player.timeline.node : all.playing.node));
   const node = h("div", { class: "work" },
     h("div", { class: "head" }, h("h1", {}, pair ? "Episodes side by side" : found[0].title), h("p", { class: "note" }, pair ? "" : summary(found[0])), h("p", {}, h("a", { href: "/explore" }, "All episodes"))),
-    h("div", { class: pair ? "stage pair" : "stage one" }, halves, !pair && h("aside", { class: "side" }, all.players[0].card)),
+    h("div", { class: pair ? "stage pair" : "stage one" }, halves, !pair && h("aside", { class: "side", "aria-label": "The click" }, all.players[0].card)),
     pair ? all.playing.node : all.players[0].timeline.node,
     all.players[0].timeline.key());
   return { node, scope, title: pair ? "Side by side" : found[0].title, shown: () => { all.players.forEach((player) => player.screen.fit()); all.seek(all.step); } };

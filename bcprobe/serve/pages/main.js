@@ -32,6 +32,7 @@ async function show() {
     scope = built.scope;
     main.replaceChildren(built.node);
     document.title = built.title ? `${built.title} · bcprobe` : "bcprobe";
+    if (mine > 1) main.focus({ preventScroll: true });
     built.shown?.();
   } catch (error) {
     if (mine !== turn) return;

@@ -149,7 +149,7 @@ class Watch {
     this.truth = h("p", { class: "truth" });
     this.halves = h("div", { class: "stage" });
     this.inside = new Inside(() => this.lookInside());
-    this.aside = h("aside", { class: "side" },
+    this.aside = h("aside", { class: "side", "aria-label": "Inside the model, and taking a hand" },
       h("section", { class: "card" }, h("h2", {}, "Inside the model"), this.meters.node, this.truth, this.trained = h("p", { class: "note" })),
       this.tripCard(), this.steerCard(),
       h("details", { class: "card control" }, h("summary", {}, "Look inside: lens and attention"), this.inside.nodes),
