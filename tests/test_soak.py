@@ -1,4 +1,4 @@
-"""Long runs: nothing raises, and two at once do not disturb each other.
+"""Long runs: nothing raises, nothing grows, and two at once do not disturb each other.
 
 ``make soak`` runs these and the kills of `tests/training/test_kills.py`.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bcprobe.episodes.record import open_world
@@ -44,6 +45,32 @@ def test_random_clicks_never_raise(task: str, part: int) -> None:
             assert 0 <= simulator.task.latents(simulator.world, simulator.state).progress <= 1
         if number % 500 == 0:
             assert simulator.screen().shape == (SCREEN_HEIGHT, SCREEN_WIDTH, 3)
+
+
+def resident() -> int:
+    """Bytes of memory this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
+def test_many_steps_and_resets_do_not_grow() -> None:
+    gymnasium = pytest.importorskip("gymnasium")
+    import bcprobe.episodes.gym  # noqa: F401
+
+    many = gymnasium.make_vec("bcprobe/3dExplorationClassification-v0", num_envs=4)
+    rng = np.random.default_rng(0)
+
+    def work(resets: int, steps: int) -> None:
+        for number in range(resets):
+            many.reset(seed=number)
+            for _ in range(steps):
+                many.step(rng.integers((SCREEN_WIDTH, SCREEN_HEIGHT), size=(4, 2)))
+
+    work(20, 50)
+    before = resident()
+    work(100, 50)  # 20,000 steps; the images of the 400 worlds are 2 GB
+    assert resident() - before < 40 * 1024**2
 
 
 def test_two_probes_at_once_on_a_cold_cache_give_equal_tables(tmp_path: Path) -> None:

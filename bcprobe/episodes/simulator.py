@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -28,29 +29,47 @@ class Hit:
 NOTHING = Hit("", "idle")
 
 
+class Drawn:
+    """Images of one world, drawn once for all simulators of it; equal only to itself.
+
+    A simulator never refers to itself, so that its images go as soon as it does: the collector
+    of cycles counts objects and not bytes, and would let gigabytes of images gather.
+    """
+
+    def __init__(self, task: Task, world: World) -> None:
+        self.task, self.world = task, world
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """The world's canvas images uint8 [image, 256, 256, 3], drawn on first use."""
+        return self.task.images(self.world)
+
+
 class Simulator:
     """A world shown in a layout, worked by clicks.
 
-    ``state`` is the task's own frozen state; ``history`` holds the steps taken; ``first`` is
-    the simulator that this one is `again` of, or itself.
+    ``state`` is the task's own frozen state; ``history`` holds the steps taken; ``drawn`` the
+    world's images, shared by all simulators that are `again` of one.
     """
 
     def __init__(
-        self, task: Task, world: World, layout: str = "original", state: State | None = None
+        self,
+        task: Task,
+        world: World,
+        layout: str = "original",
+        state: State | None = None,
+        drawn: Drawn | None = None,
     ) -> None:
         self.task, self.world = task, world
         self.layout = get_layout(layout)
         self.arrangement = arrange(self.layout, task.buttons)
         self.state = task.open(world) if state is None else state
         self.history: list[Step] = []
-        self.first: Simulator = self
-        self._images: NDArray[np.uint8] | None = None
+        self.drawn = Drawn(task, world) if drawn is None else drawn
 
     def again(self, state: State | None = None) -> Simulator:
         """The same world at its opening or in another state; what was drawn of it is shared."""
-        other = Simulator(self.task, self.world, self.layout.name, state)
-        other.first = self.first
-        return other
+        return Simulator(self.task, self.world, self.layout.name, state, self.drawn)
 
     @property
     def done(self) -> bool:
@@ -60,10 +79,7 @@ class Simulator:
     @property
     def images(self) -> NDArray[np.uint8]:
         """The world's canvas images uint8 [image, 256, 256, 3], drawn on first use."""
-        first = self.first
-        if first._images is None:
-            first._images = self.task.images(self.world)
-        return first._images
+        return self.drawn.images
 
     def display(self) -> DisplayList:
         """What the screen shows now, as a display list."""

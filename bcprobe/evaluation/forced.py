@@ -222,8 +222,8 @@ class _Limited(Simulator):
 
 
 def _limited(opened: Simulator, limit: int) -> _Limited:
-    limited = _Limited(opened.task, opened.world, opened.layout.name)
-    limited.first, limited.limit = opened.first, limit
+    limited = _Limited(opened.task, opened.world, opened.layout.name, drawn=opened.drawn)
+    limited.limit = limit
     return limited
 
 

@@ -93,9 +93,7 @@ class Tracks:
         Raises `InputError` as `open_world` does.
         """
         world = self._world(task, world_seed, difficulty)
-        simulator = Simulator(world.task, world.world, layout)
-        simulator.first = world
-        track = Track(simulator)
+        track = Track(Simulator(world.task, world.world, layout, drawn=world.drawn))
         with self._lock:
             self._tracks[name] = track
             while len(self._tracks) > 4 * MOST_WORLDS:
@@ -122,7 +120,7 @@ class Tracks:
 
     def _forget(self, world: Simulator) -> None:
         """Let go of all that holds the world's images; it can be opened again."""
-        for name in [n for n, track in self._tracks.items() if track.simulator.first is world]:
+        for name in [n for n, track in self._tracks.items() if track.simulator.drawn is world.drawn]:
             del self._tracks[name]
 
     def replay(self, name: Any, episode: Episode) -> Track:
