@@ -103,7 +103,7 @@ def probe(
         rows = [
             [row.kind, row.negatives, _short(row.site), number(row), row.n]
             for row in found.table().itertuples()
-            if row.token in ("", "cls") and row.negatives != "all"
+            if row.token in ("", "cls") and (row.negatives != "all" or best.negatives == "all")
         ]
         print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
     for name, reason in found.skipped.items():

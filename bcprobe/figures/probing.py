@@ -17,8 +17,7 @@ ALL, MEAN = "all", "mean"
 METRICS = {"auc": "ROC AUC", "balanced_accuracy": "balanced accuracy", "r2": "$R^2$"}
 #: Probe of one task, by its negatives.
 NEGATIVES = {
-    "errable": Look("probe, where an annotator can err", "blue", "o"),
-    "matched": Look("probe, any placement", "sky", "D"),
+    "errable": Look("probe, errable steps", "blue", "o"),
     "all": Look("probe, all steps", "vermillion", "s"),
 }
 #: Controls that have a layer.
@@ -81,9 +80,9 @@ CROSSED = {
 CROSSED_STEPS = {"crossed": "just after a mark", "crossed_all": "every step"}
 #: What models of dots learned from, and what their probe was fitted on.
 LEARNED = {
-    ("dots-gap", "usual"): "12 to 40 px, probe too",
-    ("dots-gap", "graded"): "12 to 40 px, probe graded",
-    ("dots-graded-longer", "graded"): "graded, probe too",
+    ("dots-gap-longer", "usual"): "both 12 to 40 px",
+    ("dots-gap-longer", "graded"): "model 12 to 40 px, probe graded",
+    ("dots-graded-longer", "graded"): "both graded",
 }
 CHANCE = Look("chance", "black", "", "-")
 #: What is shown of a score that may be below: R2.

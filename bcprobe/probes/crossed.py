@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import get_latent, rows_asked
-from bcprobe.bootstrap import Floats, Ints, spread_interval
+from bcprobe.bootstrap import Floats, Ints, spread_interval, unresolved
 from bcprobe.errors import InputError
 from bcprobe.probes.history import click_history, history_features, own_answer
 from bcprobe.probes.linear import Predictions, cross_predict, independent, score
 from bcprobe.probes.refit import REFITS, refit_cross, row_counts, weighted_auc
-from bcprobe.probes.result import CROSSED, CROSSED_ALL, REFIT, WORLDS, score_row
+from bcprobe.probes.result import CROSSED, CROSSED_ALL, EXACT, REFIT, WORLDS, score_row
 from bcprobe.types import PLACING
 
 #: What is read, among which steps: name -> (label read, label held, value held).
@@ -147,5 +147,5 @@ def _row(
         values: Floats = weighted_auc(part.truth, *drawn, part.folds)
         units = independent(part)
         number = spread_interval(number.estimate, values, number.n, units=units, share=True)
-        covers = REFIT
+        covers = EXACT if unresolved(number.estimate, units) else REFIT
     return score_row(number, interval=covers, metric="auc", chance=0.5, **names)

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import Latent, Question, ask, get_latent
-from bcprobe.bootstrap import Z_95, Floats, Ints, interval, max_t, ratio, spread_interval
+from bcprobe.bootstrap import (
+    Z_95,
+    Floats,
+    Ints,
+    interval,
+    max_t,
+    ratio,
+    spread_interval,
+    unresolved,
+)
 from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
 from bcprobe.probes.controls import shuffled_labels
@@ -332,7 +341,7 @@ def _interval_rows(
             units = None if one.predictions is None else independent(one.predictions)
             width = critical if kind != TASKS else Z_95
             number = spread_interval(estimate, values, n, critical=width, units=units, share=share)
-            if share and units is not None and estimate in (0.0, 1.0):
+            if share and units is not None and unresolved(estimate, units):
                 kind = EXACT
             yield _row(scheme, task, number, site=name, interval=kind, **common)
             if name == best and kind in (REFIT, f"{REFIT} {MAX_T}", TASKS):
