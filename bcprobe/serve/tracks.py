@@ -120,7 +120,8 @@ class Tracks:
 
     def _forget(self, world: Simulator) -> None:
         """Let go of all that holds the world's images; it can be opened again."""
-        for name in [n for n, track in self._tracks.items() if track.simulator.drawn is world.drawn]:
+        of_it = [n for n, one in self._tracks.items() if one.simulator.drawn is world.drawn]
+        for name in of_it:
             del self._tracks[name]
 
     def replay(self, name: Any, episode: Episode) -> Track:

@@ -49,6 +49,6 @@ def test_an_environment_lets_go_of_the_world_before() -> None:
 def test_tokens_of_two_layouts_of_a_world_are_two() -> None:
     world = open_world("colored_dot_tracking", 0)
     other = Simulator(world.task, world.world, "split", drawn=world.drawn)
-    cache = EmbeddingCache(lambda frames: frames.float().mean((1, 2))[..., None], torch.device("cpu"))
+    cache = EmbeddingCache(lambda x: x.float().mean((1, 2))[..., None], torch.device("cpu"))
     first, second = cache.embed([world, other])
     assert not torch.equal(first, second)
