@@ -90,18 +90,18 @@ def spread_interval(
 
     For resamples whose level is biased, as that of refits is (each sees 63 % of the units): only
     their spread is used. A ``share`` (0-1, such as an AUC) is spread on the logit scale, so that
-    the interval stays inside; where it is `unresolved` by ``units`` it is `exact` over them.
+    the interval stays inside; at 0 and at 1 it is `exact` over ``units``.
     """
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     if math.isnan(estimate) or len(known) < 2:
         return Score(estimate, math.nan, math.nan, n)
-    if share and units is not None and unresolved(estimate, units):
+    if share and units is not None and estimate in (0.0, 1.0):
         return Score(estimate, *exact(estimate * units, units), n)
     if not share:
         half = critical * float(known.std(ddof=1))
         return Score(estimate, estimate - half, estimate + half, n)
-    edge = _edge(units)
+    edge = 1e-4
     middle, logits = (
         np.log(np.clip(x, edge, 1 - edge) / (1 - np.clip(x, edge, 1 - edge)))
         for x in (estimate, known)
@@ -109,15 +109,6 @@ def spread_interval(
     half = critical * float(logits.std(ddof=1))
     lower, upper = (1 / (1 + np.exp(-(middle + side * half))) for side in (-1, 1))
     return Score(estimate, min(float(lower), estimate), max(float(upper), estimate), n)
-
-
-def unresolved(estimate: float, units: int) -> bool:
-    """Whether a share (0-1) lies nearer to 0 or 1 than half of one of so many independent units."""
-    return not _edge(units) < estimate < 1 - _edge(units)
-
-
-def _edge(units: int | None) -> float:
-    return min(0.1, 0.5 / units) if units else 1e-4
 
 
 def max_t(estimates: Floats, values: Floats) -> float:

@@ -63,15 +63,6 @@ def dots_gap() -> Experiment:
     )
 
 
-def dots_gap_longer() -> Experiment:
-    """`dots_gap` carried on for as many frames, on new worlds.
-
-    What it starts from is not shipped: train it first, into ``checkpoints/dots-gap``.
-    """
-    data = replace(dots_gap().data, seed=1)
-    return replace(dots_gap(), name="dots-gap-longer", data=data, start_from="dots-gap")
-
-
 def dots_graded() -> Experiment:
     """`dots_gap` with mistakes from just outside the tolerance on."""
     data = replace(dots_gap().data, manner="graded")
@@ -230,7 +221,6 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "dots-nano": dots_nano,
     "dots-nano-independent": dots_nano_independent,
     "dots-gap": dots_gap,
-    "dots-gap-longer": dots_gap_longer,
     "dots-graded": dots_graded,
     "dots-graded-longer": dots_graded_longer,
     "dots-two-by-two": dots_two_by_two,

@@ -34,14 +34,6 @@ def test_the_spread_of_refits_is_used_and_not_their_level() -> None:
     assert np.isnan(spread_interval(0.5, [0.4], 10).lower)
 
 
-def test_a_share_nearer_to_one_than_its_units_resolve_is_exact() -> None:
-    refits = 1 - 0.002 * np.random.default_rng(0).random(200)
-    close = spread_interval(0.999, refits, 500, share=True, units=40)
-    assert (close.lower, close.upper) == exact(0.999 * 40, 40)
-    further = spread_interval(0.97, np.append(refits, 0.96), 500, share=True, units=40)
-    assert 0.9 < further.lower < 0.97 < further.upper < 1
-
-
 def test_simultaneous_intervals_are_wider_the_more_is_compared() -> None:
     values = np.random.default_rng(0).normal(size=(4000, 6))
     one, six = max_t(np.zeros(1), values[:, :1]), max_t(np.zeros(6), values)

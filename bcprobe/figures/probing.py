@@ -80,9 +80,10 @@ CROSSED = {
 CROSSED_STEPS = {"crossed": "just after a mark", "crossed_all": "every step"}
 #: What models of dots learned from, and what their probe was fitted on.
 LEARNED = {
-    ("dots-gap-longer", "usual"): "both 12 to 40 px",
-    ("dots-gap-longer", "graded"): "model 12 to 40 px, probe graded",
-    ("dots-graded-longer", "graded"): "both graded",
+    ("dots-gap", "usual"): "both from 12 px on",
+    ("dots-gap", "graded"): "probe graded",
+    ("dots-graded", "graded"): "both graded",
+    ("dots-graded-longer", "graded"): "both, twice as long",
 }
 CHANCE = Look("chance", "black", "", "-")
 #: What is shown of a score that may be below: R2.

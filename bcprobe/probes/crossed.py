@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import get_latent, rows_asked
-from bcprobe.bootstrap import Floats, Ints, spread_interval, unresolved
+from bcprobe.bootstrap import Floats, Ints, spread_interval
 from bcprobe.errors import InputError
 from bcprobe.probes.history import click_history, history_features, own_answer
 from bcprobe.probes.linear import Predictions, cross_predict, independent, score
@@ -147,5 +147,5 @@ def _row(
         values: Floats = weighted_auc(part.truth, *drawn, part.folds)
         units = independent(part)
         number = spread_interval(number.estimate, values, number.n, units=units, share=True)
-        covers = EXACT if unresolved(number.estimate, units) else REFIT
+        covers = EXACT if number.estimate in (0.0, 1.0) else REFIT
     return score_row(number, interval=covers, metric="auc", chance=0.5, **names)

@@ -21,7 +21,6 @@ from bcprobe.bootstrap import (
     max_t,
     ratio,
     spread_interval,
-    unresolved,
 )
 from bcprobe.errors import InputError
 from bcprobe.parallel import in_threads
@@ -341,7 +340,7 @@ def _interval_rows(
             units = None if one.predictions is None else independent(one.predictions)
             width = critical if kind != TASKS else Z_95
             number = spread_interval(estimate, values, n, critical=width, units=units, share=share)
-            if share and units is not None and unresolved(estimate, units):
+            if share and units is not None and estimate in (0.0, 1.0):
                 kind = EXACT
             yield _row(scheme, task, number, site=name, interval=kind, **common)
             if name == best and kind in (REFIT, f"{REFIT} {MAX_T}", TASKS):

@@ -116,7 +116,7 @@ def test_models_that_learned_otherwise_have_a_panel_each() -> None:
     axes = probing.plot_graded(pd.DataFrame(rows)).axes
     assert [axis.get_title(loc="left") for axis in axes] == list(probing.LEARNED.values())
     heights = [axis.lines[0].get_ydata()[0] for axis in axes]
-    assert heights == pytest.approx([0, 0.1, 0.2])
+    assert heights == pytest.approx([0, 0.1, 0.2, 0.3])
 
 
 def test_mistakes_and_undos_stand_apart_by_what_reads_them() -> None:
