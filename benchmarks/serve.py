@@ -1,7 +1,8 @@
 """How soon `bcprobe serve` answers people: one alone, then twenty at once, on the loopback.
 
 Every one works worlds of its own as the virtual annotator would, with pauses between the clicks as
-people make them, and asks one thing at a time. Beside them a model is watched all the while.
+people make them, and asks one thing at a time. Beside them a model is watched all the while. Then a
+Chromium works every task: from the press of the pointer until the new screen is drawn in the page.
 
     python benchmarks/serve.py --out benchmarks/serve.md
 """
@@ -13,6 +14,7 @@ import http.client
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -92,6 +94,47 @@ def load(port: int, people: int, seconds: float, pause: float) -> list[float]:
     return [t for one in crowd for t in one.times]
 
 
+#: Makes clicks one after the other, each once the last was answered; the page measures itself.
+CLICK = """async (points) => {
+  const screen = document.querySelector(".screen");
+  const answers = () => performance.getEntriesByName("bcprobe-answer");
+  for (const [x, y] of points) {
+    const box = screen.getBoundingClientRect(), before = answers().length;
+    const clientX = box.left + (x + 0.5) / 480 * box.width;
+    const clientY = box.top + (y + 0.5) / 360 * box.height;
+    const how = { bubbles: true, button: 0, clientX, clientY };
+    screen.dispatchEvent(new PointerEvent("pointerdown", how));
+    while (answers().length === before) await new Promise((done) => setTimeout(done, 2));
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  return answers().map((one) => one.duration);
+}"""
+
+
+def in_chromium(port: int) -> dict[str, list[float]]:
+    """Milliseconds from click to drawn screen in a real browser, by task; none without Chromium."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return {}
+    if found is None:
+        return {}
+    times = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page()
+        for task in TASKS_WORKED:
+            asked = {"task": task, "world_seed": 3}
+            made = Person(port, 0).post("/api/annotate", asked)
+            page.goto(f"http://127.0.0.1:{port}/annotate?session={made['id']}")
+            page.wait_for_selector(".buttons button")
+            steps = generate(task, 3).steps[:-1]  # without Done: others' work would begin
+            times[task] = page.evaluate(CLICK, [list(step.click) for step in steps])
+        browser.close()
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=20)
@@ -119,23 +162,33 @@ def main() -> None:
             both = load(port, arguments.people, arguments.seconds, PAUSE)
             stop.set()
             watcher.join()
+            drawn = in_chromium(port)
         finally:
             server.send_signal(2)
             server.wait(30)
     runs = {"one alone": alone, f"{arguments.people} at once": crowd,
             f"{arguments.people} at once, a model watched": both}  # fmt: skip
-    lines = [f"| {name} | {len(t)} | {np.median(t):.0f} | {np.percentile(t, 95):.0f} | "
-             f"{np.max(t):.0f} |" for name, t in runs.items()]  # fmt: skip
-    head = ["| people | clicks | median | 95 % | longest |", "|---|---|---|---|---|"]
-    table = "\n".join([*head, *lines])
+    table = _table("people", runs)
+    seen = f"In Chromium, until the screen is drawn:\n\n{_table('task', drawn)}" if drawn else ""
     busy = os.getloadavg()[0]
     text = (
         f"# Answers of `bcprobe serve`\n\nMilliseconds from a click to its answer, screen "
         f"included; ten tasks, one connection a person, {platform.machine()}, "
         f"{os.cpu_count()} cores (load {busy:.1f} at the end).\n\n{table}\n\n"
-        f"The watched model made a click every {np.median(steps):.0f} ms meanwhile.\n"
+        f"The watched model made a click every {np.median(steps):.0f} ms meanwhile.\n\n{seen}\n"
     )
-    give({name: sorted(times) for name, times in runs.items()}, text, arguments)
+    give({name: sorted(times) for name, times in (runs | drawn).items()}, text, arguments)
+
+
+def _table(what: str, runs: dict[str, list[float]]) -> str:
+    """Milliseconds of each run, as Markdown."""
+    lines = [f"| {what} | clicks | median | 95 % | longest |", "|---|---|---|---|---|"]
+    for name, times in runs.items():
+        high = np.percentile(times, 95)
+        lines.append(
+            f"| {name} | {len(times)} | {np.median(times):.0f} | {high:.0f} | {max(times):.0f} |"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

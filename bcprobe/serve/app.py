@@ -25,6 +25,7 @@ from bcprobe.palette import TASK_COLOURS
 from bcprobe.rng import split_seed
 from bcprobe.serve import annotate, explore, export, watch
 from bcprobe.serve.desk import MOST_NAME, Desk, MissingError, text
+from bcprobe.serve.guard import words_page
 from bcprobe.serve.store import ConflictError
 from bcprobe.serve.tracks import picture
 from bcprobe.tasks import HELD_OUT_TASKS, TASKS, get_task
@@ -71,7 +72,7 @@ def make_app(desk: Desk) -> Starlette:
         *(Route(path, get(work)) for path, work in GETS.items()),
         *(Route(path, post(work), methods=["POST"]) for path, work in POSTS.items()),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _nowhere})
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -80,6 +81,13 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return asked if isinstance(asked, dict) else None
+
+
+async def _nowhere(request: Request, _: Exception) -> Response:
+    words = "there is no such page; begin at the address that `bcprobe serve` printed"
+    if "text/html" in request.headers.get("accept", ""):
+        return Response(words_page(words), status_code=404, media_type=_KINDS[".html"])
+    return _problem(404, words)
 
 
 async def _page(request: Request) -> Response:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import html
 import ipaddress
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -65,12 +67,12 @@ class Guard:
 
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            return await _say(answer, *refusal)
+            return await _say(answer, *refusal, headers)
         if self.token and not self._shows_token(scope, headers):
             if scope["method"] == "GET" and self._is_token(_asked_token(scope)):
                 return await self._welcome(scope, answer)
             text = "this server asks for its token: open the address that it printed"
-            return await _say(answer, 403, text)
+            return await _say(answer, 403, text, headers)
         if scope["method"] in ("GET", "HEAD"):
             return await self.app(scope, receive, answer)
         return await self._with_body(scope, receive, answer)
@@ -189,11 +191,27 @@ async def _body(receive: Any) -> bytes | None:
             return body
 
 
-async def _say(answer: Any, status: int, text: str) -> None:
-    body = json.dumps({"error": text}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def _say(
+    answer: Any, status: int, text: str, asked: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Answer in words: as a page to a browser that goes to an address, else as JSON."""
+    page = "text/html" in asked.get("accept", "")
+    body = words_page(text) if page else json.dumps({"error": text}).encode()
+    kind = b"text/html; charset=utf-8" if page else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await answer({"type": "http.response.start", "status": status, "headers": headers})
     await answer({"type": "http.response.body", "body": body})
+
+
+def words_page(text: str) -> bytes:
+    """A page that says one thing and loads nothing."""
+    said = html.escape(text[:1].upper() + text[1:])
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>bcprobe</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<main><h1>bcprobe</h1><p>{said}.</p></main></html>"
+    ).encode()
 
 
 def _cookie(headers: dict[str, str], name: str) -> str:

@@ -196,6 +196,20 @@ def test_another_address_asks_for_its_token(make_server) -> None:
     assert server.ask("/api/about", Cookie=cookie, Host="evil.example")[0] == 403
 
 
+def test_a_browser_is_told_in_a_page(make_server) -> None:
+    server = make_server("--host", "0.0.0.0")
+    status, page, headers = server.ask("/", Accept="text/html,*/*")
+    assert status == 403
+    assert headers["content-type"].startswith("text/html")
+    assert b"This server asks for its token" in page
+    status, page, _ = server.ask(
+        "/<b>nowhere", Accept="text/html", Authorization=f"token {server.token}"
+    )
+    assert status == 404
+    assert b"<p>There is no such page" in page
+    assert b"<b>" not in page
+
+
 def test_ctrl_c_ends_it_cleanly_and_a_second_server_takes_another_port(make_server) -> None:
     server = make_server()
     command = (sys.executable, "-m", "bcprobe.cli", "serve", "--checkpoint", CHECKPOINT)

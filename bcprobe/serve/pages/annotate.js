@@ -69,7 +69,7 @@ async function work(about, id) {
     const [x, y, width, height] = view.canvas;
     screen.home ||= [x + width / 2, y + height / 2];
     counters.replaceChildren(...view.status.map(([name, value]) => h("span", {}, h("small", {}, name), value)), h("span", {}, h("small", {}, "Clicks"), String(view.count)));
-    if (!quiet && view.said) said.textContent = `${view.said}. ${view.status.map((pair) => pair.join(" ")).join(", ")}`;
+    if (!quiet && view.said) said.textContent = `${view.said}. ${view.status.map((pair) => pair.join(" ").trim()).join(", ")}`;
     const focused = document.activeElement?.dataset?.button;
     buttons.replaceChildren(...view.buttons.map((button, i) => button.name !== "Undo" && h("button", {
       class: `tool ${button.tone}${button.active ? " active" : ""}`, "data-button": button.name, disabled: view.done,
