@@ -9,7 +9,7 @@ const RAMP = Array.from({ length: LEVELS + 1 }, (_, v) => {
   const t = v / LEVELS;
   const mix = (a, b, s) => Math.round(a + (b - a) * s);
   const [from, to, s] = t < 0.5 ? [[94, 32, 160], [232, 74, 60], t * 2] : [[232, 74, 60], [255, 226, 90], t * 2 - 1];
-  return [mix(from[0], to[0], s), mix(from[1], to[1], s), mix(from[2], to[2], s), Math.round(205 * Math.min(1, 1.35 * t))];
+  return [mix(from[0], to[0], s), mix(from[1], to[1], s), mix(from[2], to[2], s), Math.round(165 * Math.min(1, 1.6 * t))];
 });
 const COOL = Array.from({ length: LEVELS + 1 }, (_, v) => {
   const t = v / LEVELS;
