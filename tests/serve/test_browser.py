@@ -171,6 +171,40 @@ def test_the_keyboard_alone_is_enough(page: Any, server: Server) -> None:
     page.wait_for_selector(".ending h2 .score")
 
 
+def test_a_world_is_chosen_and_a_model_watched_by_keyboard(page: Any, server: Server) -> None:
+    page.goto(f"{server.address}/watch")
+    page.wait_for_selector(".tasks")
+    focused = "document.activeElement"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"{focused}.name === 'task'"):
+            break
+    page.keyboard.press("ArrowDown")
+    assert "Neuron tracking" in page.inner_text(".asked")
+    page.keyboard.press("ArrowUp")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"{focused}.innerText === 'Watch' && {focused}.type === 'submit'"):
+            break
+    page.keyboard.press("Enter")
+    until(page, "!['–', undefined].includes(document.querySelector('.meter b')?.innerText)")
+    count = "document.querySelector('.timeline').getAttribute('aria-valuenow')"
+    page.keyboard.press("ArrowRight")
+    until(page, f"{count} === '1'")
+    page.keyboard.press("t")
+    page.wait_for_selector(".screen.mine[role=application]")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    until(page, f"{count} === '2'")
+    page.keyboard.press("t")
+    page.wait_for_selector(".screen:not(.mine)[role=img]")
+    name = page.url.partition("run=")[2].partition("&")[0]
+    rows = server.get(f"/api/sessions/{name}")["steps"]
+    assert [row["source"] for row in rows] == ["model", "pointer"]
+    page.keyboard.press("Home")
+    until(page, f"{count} === '0'")
+
+
 #: Roles of what one can use or must know to be where one is.
 NAMED = (
     "application", "button", "checkbox", "combobox", "complementary", "columnheader",

@@ -124,6 +124,52 @@ def test_a_link_holds_the_run(server: Server) -> None:
         assert server.ask("/api/watch", {**bad, "clicks": clicks})[0] == 400
 
 
+def test_a_link_steers_as_the_run_was_steered(server: Server) -> None:
+    view, _ = play(server, begin(server, temperature=1.0, seed=7), 4)
+    view = act(server, view, do="steer", site=4, token="placed", amount=2)
+    view = act(server, view, do="trip", distance=30)
+    view = act(server, view, do="steer", site=3, token="cls", amount=-1.5)
+    view, _ = play(server, view, 2)
+    view = server.get(f"/api/sessions/{view['id']}")
+    rows, count = view["steps"], view["count"]
+    changes = [[4, 4, "placed", 2], [count - 2, 3, "cls", -1.5]]
+    assert [row["steer"] is not None for row in rows] == [n >= 4 for n in range(count)]
+    clicks = [[row["x"], row["y"], int(row["source"] == "trip") * 2] for row in rows]
+    asked = {"temperature": 1.0, "seed": 7, "clicks": clicks, "steers": changes}
+    same = begin(server, **asked)
+    assert [row["steer"] for row in same["steps"]] == [row["steer"] for row in rows]
+    assert same["settings"] == view["settings"]
+    read = server.get(f"/api/sessions/{same['id']}/readings/{count - 30}/{count - 1}")
+    for one, row in zip(read, rows[-30:], strict=True):
+        assert one["p_undo"] == pytest.approx(row["p_undo"], abs=1e-4)
+        assert one["trip"] == row["trip"]
+    seen = server.get(f"/api/sessions/{same['id']}/seen/{count - 1}")
+    assert seen["reading"]["steer"]["site"] == 3
+    onward = [play(server, one, 2)[1] for one in (view, same)]
+    assert [(r["x"], r["y"]) for r in onward[0]] == [(r["x"], r["y"]) for r in onward[1]]
+    twin = server.post(f"/api/sessions/{view['id']}/fork", count=count)
+    branch = server.post(f"/api/sessions/{view['id']}/fork", count=count, steered=True)
+    assert twin["settings"]["steer"] is None
+    assert branch["settings"]["steer"] == view["settings"]["steer"]
+
+
+@pytest.mark.parametrize(
+    "steers", ["x", [[]], [[1]], [[0, 1, "cls"]], [[0, 999, "cls", 1]], [[0, 1, "x", 1]], [[0]] * 9]
+)
+def test_links_that_cannot_be_are_refused(server: Server, steers: object) -> None:
+    asked = {"task": "colored_dot_tracking", "world_seed": 1, "steers": steers}
+    assert server.ask("/api/watch", asked)[0] == 400
+
+
+def test_steering_at_no_site_changes_nothing(server: Server) -> None:
+    view = begin(server)
+    asked = {"do": "steer", "site": 150, "token": "cls", "amount": 1, "count": 0}
+    status, found, _ = server.ask(f"/api/sessions/{view['id']}/watch", asked)
+    assert status == 400
+    assert "there is no site 150" in found["error"]
+    assert server.get(f"/api/sessions/{view['id']}")["settings"]["steer"] is None
+
+
 def test_the_temperature_draws_the_same_clicks_for_the_same_seed(server: Server) -> None:
     runs = [play(server, begin(server, temperature=1.0, seed=s), 6)[1] for s in (1, 1, 2)]
     clicks = [[(row["x"], row["y"]) for row in rows] for rows in runs]
