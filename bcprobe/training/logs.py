@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from bcprobe.errors import InputError, check_name
 from bcprobe.training.run import Table
+
+
+class LogError(InputError):
+    """A tracker lets nobody in: no key, no network."""
+
 
 LOGS = ("none", "tensorboard", "wandb")
 
@@ -57,7 +64,8 @@ class WandbLog:
 
     def __init__(self, folder: Path, name: str) -> None:
         module = _optional("wandb", "wandb")
-        self.run = module.init(project="bcprobe", name=name, dir=str(folder))
+        with _refusals(module):
+            self.run = module.init(project="bcprobe", name=name, dir=str(folder))
 
     def write(self, values: dict[str, float], frames: int) -> None:
         """See `Log`."""
@@ -75,11 +83,24 @@ def _optional(module: str, package: str) -> Any:
         raise InputError(f"log '{package}' needs the package {package}: pip install it") from None
 
 
+@contextmanager
+def _refusals(wandb: Any) -> Iterator[None]:
+    """What wandb refuses (no key, no network) in one line that says what to do."""
+    try:
+        yield
+    except wandb.Error as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise LogError(f"log 'wandb': {reason}; without an account: WANDB_MODE=offline") from None
+
+
 def check_log(kind: str) -> None:
-    """Raise `InputError` if there is no such log, or its package is missing."""
+    """Raise `InputError` if there is no such log or package, `LogError` if it lets nobody in."""
     check_name("log", kind, LOGS)
     if kind != "none":
-        _optional("torch.utils.tensorboard" if kind == "tensorboard" else kind, kind)
+        module = _optional("torch.utils.tensorboard" if kind == "tensorboard" else kind, kind)
+    if kind == "wandb":
+        with _refusals(module):
+            module.login()
 
 
 def open_log(kind: str, folder: Path, name: str) -> Log:

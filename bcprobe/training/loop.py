@@ -18,7 +18,7 @@ from bcprobe.model.precision import pick_precision
 from bcprobe.progress import Progress
 from bcprobe.training.checkpointer import Checkpointer, write_checkpoint
 from bcprobe.training.config import Experiment
-from bcprobe.training.logs import Follower, check_log, open_log
+from bcprobe.training.logs import Follower, LogError, check_log, open_log
 from bcprobe.training.processes import Processes, join_processes
 from bcprobe.training.run import Run, starting_weights
 from bcprobe.training.saving import abandon_folder, claim_folder, load_state
@@ -92,19 +92,20 @@ def train(
             return folder
         if box is not None:
             box.before += run.used
-        sends = open_log(log if processes.main else "none", folder, experiment.name)
-        with (
-            closing(sends),
-            Progress(experiment.frames, shown=progress and processes.main) as bar,
-        ):
-            follower = Follower(sends, {"train": run.training, "validation": run.validation})
-            try:
+        try:
+            with (
+                closing(
+                    open_log(log if processes.main else "none", folder, experiment.name)
+                ) as sends,
+                Progress(experiment.frames, shown=progress and processes.main) as bar,
+            ):
+                follower = Follower(sends, {"train": run.training, "validation": run.validation})
                 checkpointer = Checkpointer(run, folder, save_seconds)
                 _loop(run, checkpointer, bar, follower, workers, interrupted, box)
-            except TimeBoxError:
-                if not resume and processes.main:
-                    abandon_folder(folder, was_there=was_there)
-                raise
+        except (TimeBoxError, LogError):
+            if not resume and processes.main:
+                abandon_folder(folder, was_there=was_there)
+            raise
         processes.main_first(lambda: write_checkpoint(run, folder))
         return folder
 

@@ -57,7 +57,7 @@ def abandon_folder(folder: Path, *, was_there: bool) -> None:
     """Take back what a run without a step has written; the folder too, unless it ``was_there``."""
     for name in (EXPERIMENT_FILE, "training.parquet", "validation.parquet"):
         (folder / name).unlink(missing_ok=True)
-    for part in ("steps", STATE_FILE.parent):
+    for part in ("steps", STATE_FILE.parent, "wandb", "tensorboard"):
         shutil.rmtree(folder / part, ignore_errors=True)
     if not was_there:
         folder.rmdir()

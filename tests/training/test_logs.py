@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from bcprobe.errors import InputError
+from bcprobe.experiments import get_experiment
 from bcprobe.training.logs import Follower, NoLog, check_log, open_log
+from bcprobe.training.loop import train
 from bcprobe.training.run import Table
 
 
@@ -60,7 +62,7 @@ def test_numbers_reach_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     run = SimpleNamespace(log=calls.append, finish=lambda: calls.append("finished"))
     fakes = {
         "torch.utils.tensorboard": SimpleNamespace(SummaryWriter=lambda folder: board),
-        "wandb": SimpleNamespace(init=lambda **options: run),
+        "wandb": SimpleNamespace(Error=OSError, login=lambda: True, init=lambda **options: run),
     }
     for name, fake in fakes.items():
         monkeypatch.setitem(sys.modules, name, fake)
@@ -71,3 +73,22 @@ def test_numbers_reach_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert calls == [
         ("train/loss", 2.0, 64), "closed", {"train/loss": 2.0, "frames": 64}, "finished",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("refused", ["login", "init"])
+def test_a_tracker_that_lets_nobody_in_is_one_line_and_leaves_nothing(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RefusedError(Exception):
+        pass
+
+    def refuse(**options: Any) -> None:
+        raise RefusedError("No API key.\nA second line.")
+
+    fake = SimpleNamespace(Error=RefusedError, login=lambda: True, init=lambda **options: None)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr(fake, refused, refuse)
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match=r"^log 'wandb': No API key; without an account: [^\n]*$"):
+        train(get_experiment("dots-nano"), run, log="wandb", progress=False)
+    assert not run.exists()
