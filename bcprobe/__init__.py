@@ -3,7 +3,7 @@
 ``import bcprobe as bp``; every name of `__all__` is looked up when it is first used.
 
 Models: `load`, `checkpoints`, `train`, `evaluate`. Worlds and episodes: `tasks`, `episode`,
-`episodes`, `twins`, `counterfactual`, `rollout`. Inside: `activations`, `probe`, `patch`,
+`episodes`, `twins`, `pair`, `counterfactual`, `rollout`. Inside: `activations`, `probe`, `patch`,
 `explore`, `TokenAdapter` (for TransformerLens's tools). Many runs and pictures: `study`, `figure`.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bcprobe.evaluation.suite import evaluate as evaluate
     from bcprobe.explore import explore as explore
     from bcprobe.interventions.maps import patch as patch
+    from bcprobe.interventions.pairs import pair as pair
     from bcprobe.interventions.pairs import twins as twins
     from bcprobe.model.adapter import TokenAdapter as TokenAdapter
     from bcprobe.model.checkpoint import load_checkpoint as load  # noqa: F401
@@ -46,6 +47,7 @@ _NAMES = {
     "explore": "bcprobe.explore:explore",
     "load": "bcprobe.model.checkpoint:load_checkpoint",
     "patch": "bcprobe.interventions.maps:patch",
+    "pair": "bcprobe.interventions.pairs:pair",
     "probe": "bcprobe.probes.protocol:probe",
     "rollout": "bcprobe.evaluation.rollouts:rollout",
     "tasks": "bcprobe.tasks:tasks",

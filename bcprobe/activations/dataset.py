@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcprobe.activations.labels import NONE_PLACED, Question, ask, label_table
+from bcprobe.activations.labels import NONE_PLACED, Question, add_labels, ask, label_table
 from bcprobe.activations.sites import (
     SINGLE_TOKENS,
     check_sites,
@@ -124,6 +124,15 @@ class Activations:
         """Blocks before a site; without the model's shape, its place among the sites."""
         return self.sites.index(site) if self.config is None else layer_of(site, self.config)
 
+    def assign(self, **labels: Any) -> Activations:
+        """The same activations with labels of your own, by name: [step], in the rows' order.
+
+        Each can be probed like a built-in one (`probe`, `arrays`): bool as binary (AUC), numbers
+        as a number (R2), anything else as classes (balanced accuracy). Raises `InputError` for a
+        built-in name, another length, or missing values.
+        """
+        return replace(self, labels=add_labels(self.labels, **labels))
+
     def ask(self, label: str, *, negatives: str | None = None, token: str = "cls") -> Question:
         """Which steps a probe of a label reads, and what is true there (`labels.ask`).
 
@@ -148,7 +157,8 @@ class Activations:
 
         X float32 [row, d] are the activations of ``site`` (a hook name, or a short one such as
         ``resid_post`` with a ``layer``) at ``token``; y [row] what is true; groups int64 [row] the
-        world, across which nothing may be split. Raises `InputError` for unknown names.
+        world, across which nothing may be split. ``label`` is a built-in one or a column that
+        `assign` added. Raises `InputError` for unknown names.
         """
         question = self.ask(label, negatives=negatives, token=token)
         values = self.at(self.site(site, layer), token)

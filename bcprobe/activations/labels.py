@@ -55,9 +55,44 @@ LATENTS = {
 }
 
 
-def get_latent(name: str) -> Latent:
-    """The latent of that name. Raises `InputError` with the nearest name."""
-    return LATENTS[check_name("latent", name, LATENTS)]
+def get_latent(name: str, labels: pd.DataFrame | None = None) -> Latent:
+    """The latent of that name: a built-in one, or any other column of a table of ``labels``.
+
+    A column of bool is binary, of numbers a number, of anything else classes. Raises `InputError`
+    with the nearest name.
+    """
+    if name in LATENTS or labels is None or name not in labels:
+        return LATENTS[check_name("latent", name, [*LATENTS, *_own(labels)])]
+    column = labels[name]
+    if pd.api.types.is_bool_dtype(column):
+        return Latent(name, "binary")
+    return Latent(name, "number" if pd.api.types.is_numeric_dtype(column) else "classes")
+
+
+def _own(labels: pd.DataFrame | None) -> list[str]:
+    """Columns of a table that the user added."""
+    return [] if labels is None else [str(c) for c in labels if c not in (*COLUMNS, "group")]
+
+
+def add_labels(labels: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """A table with columns [step] more, which any probe takes as labels.
+
+    Raises `InputError` for a name that has a meaning already, another length, or missing values.
+    """
+    made = labels.copy(deep=False)
+    for name, column in values.items():
+        if name in (*COLUMNS, "group"):
+            raise InputError(f"label '{name}' is built in; give yours another name")
+        found = np.asarray(column)
+        if found.shape != (len(labels),):
+            raise InputError(
+                f"label '{name}' has shape {list(found.shape)}; there are {len(labels)} steps"
+            )
+        missing = int(pd.isna(found).sum())
+        if missing:
+            raise InputError(f"label '{name}' is missing at {missing} of {len(labels)} steps")
+        made[name] = found
+    return made
 
 
 def label_table(episodes: Iterable[Episode]) -> pd.DataFrame:
@@ -185,7 +220,7 @@ def ask(
 
     Raises `InputError` for unknown names, or if there is nothing to tell apart.
     """
-    known = get_latent(latent)
+    known = get_latent(latent, labels)
     negatives = known.negatives[0] if negatives is None else negatives
     rows = rows_asked(labels, known, negatives)
     rows = rows if among is None else rows & among

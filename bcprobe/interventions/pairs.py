@@ -7,6 +7,7 @@ as many as can reach an answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,16 @@ from numpy.typing import NDArray
 
 from bcprobe.annotators.policy import Annotator
 from bcprobe.episodes.clickers import annotator_before
+from bcprobe.episodes.counterfactual import Counterfactual, counterfactual, movable_steps
 from bcprobe.episodes.episode import Episode
-from bcprobe.episodes.record import generate, open_world
+from bcprobe.episodes.record import OWN_DATA, generate, open_world
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect, button_rect
 from bcprobe.rng import generator, split_seed
 from bcprobe.tasks import get_task
+from bcprobe.tasks.counterfactual import movable
 from bcprobe.types import Click
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ SIDES = ("right", "wrong")
 FIRST_WORLD = 1 << 30
 #: What an annotator who checks before undoing may click.
 CHECKS = ("navigate", "view", "select")
+#: What the sides of a pair have in common.
+SAME = ("task", "world_seed", "layout")
 #: Worlds and ways of checking that are tried for each pair.
 TRIES, DRAWS = 8, 12
 
@@ -167,46 +172,126 @@ def twins(
     lags: int = 1,
     layout: str = "original",
     difficulty: str = "default",
+    shift: float | None = None,
     seed: int = 0,
 ) -> list[Pair]:
     """``n`` pairs of one placement right and wrong, each in a test world of its own.
 
+    With ``shift`` both sides make the same right click, and on the wrong side the truth about it
+    lies ``shift`` px further (`counterfactual`): nothing but the image says which side is wrong.
+
     The placement and the kind of mistake are drawn at random. With ``lags`` above 1 the mistake
     stands while the annotator checks what it did, as it does before it undoes one mistake in
-    five: ``lags - 1`` clicks, the same on both sides. Raises `InputError` if a task gives no
-    such pair, or for numbers below 1.
+    five: ``lags - 1`` clicks, the same on both sides; with ``shift`` they are those that the
+    episode goes on with. Raises `InputError` if a task gives no such pair, or for numbers out of
+    range.
     """
-    if n < 1 or lags < 1:
-        raise InputError(f"n is {n} and lags {lags}; both must be 1 or more")
-    get_task(task)
+    _check_twins(task, n, lags, shift)
     found: list[Pair] = []
     for number in range(TRIES * n):
         world_seed = split_seed("test", FIRST_WORLD + seed * TRIES * n + number)
         episode = generate(task, world_seed, layout=layout, difficulty=difficulty)
-        rng = generator("twins", task, world_seed, seed)
-        for step in rng.permutation(placements(episode))[:3]:
-            pair = _pair_at(episode, int(step), lags, seed, rng)
-            if pair is not None:
-                found.append(pair)
-                break
+        made = _pair_in(episode, lags, seed, shift)
+        if made is not None:
+            found.append(made)
         if len(found) == n:
             return found
+    if not found and shift is not None:
+        raise InputError(
+            f"no placement of '{task}' becomes a mistake that stands for {lags} frames when its "
+            f"truth moves {shift:g} px; move it further, or ask for fewer lags"
+        )
     if not found:
         after = f" after which an annotator checks for {lags - 1} clicks" if lags > 1 else ""
         raise InputError(f"no placement of '{task}'{after}; ask for fewer lags")
     return found
 
 
-def pair_of(right: Episode, wrong: Episode) -> Pair:
-    """The pair that two episodes of one world make: alike but for one click.
+def _check_twins(task: str, n: int, lags: int, shift: float | None) -> None:
+    if n < 1 or lags < 1:
+        raise InputError(f"n is {n} and lags {lags}; both must be 1 or more")
+    get_task(task)
+    if shift is None:
+        return
+    if not 0 < shift < math.inf:
+        raise InputError(f"shift is {shift:g} px; it must be above 0")
+    if task not in movable():
+        known = ", ".join(movable())
+        raise InputError(f"no truth of '{task}' can be moved; it can be of: {known}")
 
-    The screens after it count as checks for as long as both go on with the same clicks and the
-    mistake stands. Raises `InputError` if they differ in world, in nothing, or if no mistake
-    stands on the wrong side.
+
+def _pair_in(episode: Episode, lags: int, seed: int, shift: float | None) -> Pair | None:
+    """A pair at a placement of the episode, the first of three that makes one."""
+    rng = generator("twins", episode.task, episode.world_seed, seed)
+    steps = placements(episode) if shift is None else movable_steps(episode)
+    for step in map(int, rng.permutation(steps)[:3]):
+        if shift is None:
+            made = _pair_at(episode, step, lags, seed, rng)
+        else:
+            made = _moved_at(episode, step, lags, seed, shift)
+        if made is not None:
+            return made
+    return None
+
+
+def pair(right: Episode | Counterfactual, wrong: Episode | Counterfactual) -> Pair:
+    """The pair that two sides make, which `patch` takes: ``right``, and ``wrong`` with a mistake.
+
+    Two episodes of one world that are alike but for one click: screens after it count for as long
+    as both go on with the same clicks and the mistake stands. Or an episode and its
+    `counterfactual`: the same clicks up to the placement, the truth about it another; the frames
+    before it differ too, wherever that truth is drawn. Raises `InputError` if they differ in
+    world or layout, in nothing, or if no mistake stands on the wrong side (a truth that was moved
+    too little).
     """
-    same = ("task", "world_seed", "layout", "difficulty")
-    if any(getattr(right, name) != getattr(wrong, name) for name in same):
+    episodes = [one.episode if isinstance(one, Counterfactual) else one for one in (right, wrong)]
+    if any(len({getattr(one, name) for one in episodes}) > 1 for name in SAME):
         raise InputError("no pair: the episodes are of different worlds, layouts or tasks")
+    moved = [one for one in (right, wrong) if isinstance(one, Counterfactual)]
+    if moved:
+        return _of_worlds(right, wrong, episodes, moved[-1])
+    first, second = episodes
+    if first.difficulty != second.difficulty:
+        raise InputError("no pair: the episodes are of worlds of different difficulty")
+    return _of_clicks(first, second)
+
+
+def _of_worlds(
+    right: Episode | Counterfactual,
+    wrong: Episode | Counterfactual,
+    episodes: Sequence[Episode],
+    moved: Counterfactual,
+) -> Pair:
+    clicks = [[one.click for one in episode.steps[: moved.step + 1]] for episode in episodes]
+    if clicks[0] != clicks[1]:
+        raise InputError(
+            f"no pair: up to step {moved.step}, whose truth was changed, the clicks are not the "
+            "same; take the counterfactual of this episode"
+        )
+    placed = clicks[0][moved.step]
+    return Pair(
+        moved.episode.task,
+        moved.episode.world_seed,
+        "moved" if moved.shift else "exchanged",
+        tuple(clicks[0][: moved.step]),
+        (placed, placed),
+        layout=moved.episode.layout,
+        worlds=(_world_of(right), _world_of(wrong)),
+    )
+
+
+def _world_of(side: Episode | Counterfactual) -> Any:
+    if isinstance(side, Counterfactual):
+        return side.world
+    if side.difficulty == OWN_DATA:
+        raise InputError(
+            "no pair: the world of an episode in data of one's own is not kept with it; take "
+            "counterfactual(episode, 0, world=WORLD) as its side"
+        )
+    return open_world(side.task, side.world_seed, side.layout, side.difficulty).world
+
+
+def _of_clicks(right: Episode, wrong: Episode) -> Pair:
     clicks = [[step.click for step in episode.steps] for episode in (right, wrong)]
     differ = [t for t, (a, b) in enumerate(zip(*clicks, strict=False)) if a != b]
     if not differ:
@@ -219,7 +304,7 @@ def pair_of(right: Episode, wrong: Episode) -> Pair:
             break
         checks.append(a.click)
     kinds = [one.latents.mistake_kind for one in wrong.steps[step + 1 : step + 2]]
-    pair = Pair(
+    made = Pair(
         right.task,
         right.world_seed,
         kinds[0] if kinds else "",
@@ -228,7 +313,7 @@ def pair_of(right: Episode, wrong: Episode) -> Pair:
         layout=right.layout,
         difficulty=right.difficulty,
     )
-    return replace(pair, checks=_standing(pair, checks))
+    return replace(made, checks=_standing(made, checks))
 
 
 def _standing(pair: Pair, checks: Sequence[Click]) -> tuple[Click, ...]:
@@ -262,6 +347,16 @@ def _pair_at(
         return pair if lags == 1 else _checked(pair, episode.annotator_seed, lags - 1, rng)
     except InputError:
         return None
+
+
+def _moved_at(episode: Episode, step: int, lags: int, seed: int, shift: float) -> Pair | None:
+    try:
+        made = pair(episode, counterfactual(episode, shift, step, seed))
+    except InputError:
+        return None
+    checks = [one.click for one in episode.steps[step + 1 : step + lags]]
+    made = replace(made, checks=_standing(made, checks))
+    return made if made.lags == lags else None
 
 
 def _checked(pair: Pair, annotator_seed: int, count: int, rng: np.random.Generator) -> Pair | None:

@@ -162,7 +162,7 @@ def schemes_of(parts: Mapping[str, Activations], label: str) -> dict[str, Scheme
 
     Enough are two, or the only one.
     """
-    found = {way: rows_of_tasks(parts, label, way)[0] for way in get_latent(label).negatives}
+    found = {way: rows_of_tasks(parts, label, way)[0] for way in _known(parts, label).negatives}
     least = min(2, len(parts))
     return {way: Schemes(tasks) for way, tasks in found.items() if len(tasks) >= least}
 
@@ -216,9 +216,12 @@ def _stacked(tasks: Sequence[TaskRows], site: str) -> tuple[Any, Any, Ints, Any]
     return features, truth, np.concatenate(groups), names
 
 
+def _known(parts: Mapping[str, Activations], label: str) -> Latent:
+    return get_latent(label, next(iter(parts.values())).labels)
+
+
 def scheme_rows(
     schemes: Mapping[str, Schemes],
-    label: str,
     names: Sequence[str],
     best: str,
     refits: int = REFITS["default"],
@@ -230,9 +233,9 @@ def scheme_rows(
     leading ones also the matrix from task to task. Probes are fitted anew with the leading
     negatives, and with ``refits`` above the default with all.
     """
-    known = get_latent(label)
     for negatives, predicted in schemes.items():
         tasks = predicted.tasks
+        known = tasks[0].question.latent
         common: dict[str, Any] = {"negatives": negatives, "metric": known.metric}
         common["chance"] = _chance(tasks)
         leading = negatives == known.negatives[0]
@@ -255,7 +258,7 @@ def one_task_rows(
     refits: int = REFITS["default"],
 ) -> Iterator[dict[str, Any]]:
     """Rows of probes within the one task that there is, as `scheme_rows`."""
-    known = get_latent(label)
+    known = get_latent(label, activations.labels)
     for negatives in known.negatives:
         try:
             question = ask(activations.labels, label, negatives)
@@ -471,7 +474,7 @@ def own_rows(
     parts: Mapping[str, Activations], own: Mapping[str, Activations], label: str, site: str
 ) -> Iterator[dict[str, Any]]:
     """Rows of the probe of all annotators' episodes, tested task by task on the model's own."""
-    known = get_latent(label)
+    known = _known(parts, label)
     for negatives in known.negatives:
         fitted, _ = rows_of_tasks(parts, label, negatives)
         tested, _ = rows_of_tasks(own, label, negatives, fitted=False)
@@ -526,7 +529,7 @@ def cosine_rows(
     Intervals from refits on episodes drawn anew in every task. Labels of several classes
     have several directions a task and give no rows.
     """
-    known = get_latent(label)
+    known = _known(parts, label)
     tasks, _ = rows_of_tasks(parts, label, known.negatives[0])
     if known.kind == "classes" or len(tasks) < 2:
         return

@@ -67,7 +67,7 @@ def analyse(
     seed: int = 0,
 ) -> Analysis:
     """Probes at every site, controls at the best; ``layers`` are those of the sites."""
-    known = get_latent(label)
+    known = get_latent(label, activations.labels)
     questions = {way: ask(activations.labels, label, way) for way in known.negatives}
     leading = questions[known.negatives[0]]
     probes = {leading.negatives: probe_sites(leading, activations.values, sites)}

@@ -59,14 +59,16 @@ def probe(
 ) -> ProbeResult:
     """Probes of ``data`` for a label, by the protocol: layers, schemes, controls, direction.
 
-    ``data`` holds one task or several (column ``task`` of its labels). ``sites`` default to all
+    ``data`` holds one task or several (column ``task`` of its labels); ``label`` is a built-in one
+    or the name of one of your own, which `Activations.assign` adds. ``sites`` default to all
     that it has. ``own`` are activations on episodes that the model worked itself: the probe of all
     tasks is tested on them, its coming mistakes are foretold, and a monitor is calibrated
     (`bcprobe.probes.monitor`). ``seed`` draws shuffled labels and control tasks. ``rigor``
     is one of `RIGORS`: ``full`` refits more often and takes minutes. Raises `InputError` for
     unknown names, activations that are not finite, or episodes with one class only.
     """
-    get_latent(label)
+    for one in (data, data if own is None else own):
+        get_latent(label, one.labels)
     check_name("rigor", rigor, RIGORS)
     sites = tuple(dict.fromkeys(data.site(site) for site in sites or data.sites))
     check_finite({site: data.at(site) for site in sites})
@@ -100,7 +102,7 @@ def _of_one(
         if predicted is not None:
             rows += baseline_rows(predicted, at_tokens(data, [found.best.site]))
         rows += crossed_rows({task: data}, at_tokens(data, [found.best.site]), REFITS[rigor])
-    if rigor == "full" and get_latent(label).kind == "binary":
+    if rigor == "full" and get_latent(label, data.labels).kind == "binary":
         rows += full_rows(data, label, found.best.site, seed)
     skipped = {}
     if own is not None:
@@ -118,7 +120,7 @@ def _of_several(
     seed: int,
     rigor: str,
 ) -> ProbeResult:
-    negatives = get_latent(label).negatives[0]
+    negatives = get_latent(label, data.labels).negatives[0]
     tasks, skipped = rows_of_tasks(parts, label, negatives)
     if len(tasks) < 2:
         task, reason = next(iter(skipped.items()))
@@ -131,16 +133,16 @@ def _of_several(
     found = analyse(data, label, sites, layers, seed)
     best = found.best.site
     names = names_read(data, sites, best, rigor)
-    rows = list(scheme_rows(schemes, label, names, best, REFITS[rigor]))
+    rows = list(scheme_rows(schemes, names, best, REFITS[rigor]))
     rows += found.rows(scheme=POOLED, train_task=ALL, test_task=ALL)
     if label == "mistake":
         rows += baseline_rows(schemes[negatives], at_tokens(data, [best]))
-    if rigor == "full" and get_latent(label).kind == "binary":
+    if rigor == "full" and get_latent(label, data.labels).kind == "binary":
         rows += full_rows(data, label, best, seed)
     rows += cosine_rows(parts, label, best)
     if label == "mistake":
         rows += crossed_rows(parts, at_tokens(data, [best]), REFITS[rigor])
-    if get_latent(label).kind == "binary":
+    if get_latent(label, data.labels).kind == "binary":
         rows += roc_rows(schemes[negatives], best)
     if own is not None:
         rows += _of_own(parts, own, label, best)
@@ -189,7 +191,7 @@ def _of_own(
 
 def _own_skipped(own: Activations, label: str) -> dict[str, str]:
     """Why the probe could not be tested on the model's own episodes of a task."""
-    negatives = get_latent(label).negatives[0]
+    negatives = get_latent(label, own.labels).negatives[0]
     _, reasons = rows_of_tasks(own.parts(), label, negatives, fitted=False)
     return {f"own episodes of {task}": reason for task, reason in reasons.items()}
 

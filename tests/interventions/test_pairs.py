@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+import bcprobe as bp
+from bcprobe.episodes.counterfactual import counterfactual
 from bcprobe.episodes.record import frames, generate
 from bcprobe.episodes.twins import placements, twin
 from bcprobe.errors import InputError
-from bcprobe.interventions.pairs import Pair, pair_of, twins
+from bcprobe.interventions.pairs import Pair, twins
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import TRAINING_TASKS
 
@@ -63,14 +65,57 @@ def test_equal_seeds_give_equal_pairs_and_others_others() -> None:
 def test_two_episodes_make_a_pair() -> None:
     episode = generate(DOTS, 7)
     made = twin(episode, placements(episode)[3])
-    pair = pair_of(made.right, made.wrong["spatial"])
-    assert (pair.step, pair.kind) == (made.step, "spatial")
+    found = bp.pair(made.right, made.wrong["spatial"])
+    assert (found.step, found.kind) == (made.step, "spatial")
     with pytest.raises(InputError, match="the same clicks"):
-        pair_of(made.right, made.right)
+        bp.pair(made.right, made.right)
     with pytest.raises(InputError, match="different worlds"):
-        pair_of(made.right, replace(made.wrong["spatial"], world_seed=8))
+        bp.pair(made.right, replace(made.wrong["spatial"], world_seed=8))
     with pytest.raises(InputError, match="a mistake stands on the right side"):
-        pair_of(made.wrong["spatial"], made.right)
+        bp.pair(made.wrong["spatial"], made.right)
+
+
+def test_an_episode_and_its_counterfactual_make_a_pair() -> None:
+    episode = generate(DOTS, 7)
+    made = counterfactual(episode, 30)
+    found = bp.pair(episode, made)
+    assert (found.step, found.kind, found.lags) == (made.step, "moved", 1)
+    assert found.placed[0] == found.placed[1] == episode.steps[made.step].click
+    wrong = found.wrong.as_tensors()
+    assert torch.equal(wrong[1], found.right.as_tensors()[1])  # the same clicks
+    frames_shown = torch.from_numpy(np.stack(list(made.frames()))).permute(0, 3, 1, 2)
+    assert torch.equal(wrong[0][0], frames_shown)
+    unmoved = bp.pair(counterfactual(episode, 0), made)
+    assert torch.equal(unmoved.right.as_tensors()[0], found.right.as_tensors()[0])
+
+
+def test_what_makes_no_pair_of_worlds_is_refused() -> None:
+    episode = generate(DOTS, 7)
+    made = counterfactual(episode, 30)
+    with pytest.raises(InputError, match="no mistake stands on the wrong side"):
+        bp.pair(episode, counterfactual(episode, 0))
+    with pytest.raises(InputError, match="different worlds"):
+        bp.pair(generate(DOTS, 8), made)
+    with pytest.raises(InputError, match="take the counterfactual of this episode"):
+        bp.pair(generate(DOTS, 7, annotator_seed=12345), made)
+    with pytest.raises(InputError, match="world=WORLD"):
+        bp.pair(made.episode, made)
+
+
+@pytest.mark.parametrize("lags", [1, 2])
+def test_twins_of_worlds_share_every_click(lags: int) -> None:
+    for found in twins(DOTS, 2, lags=lags, shift=30):
+        assert (found.kind, found.lags) == ("moved", lags)
+        assert found.placed[0] == found.placed[1]
+        sides = [list(found.after(side)) for side in (0, 1)]
+        assert [click for _, click in sides[0]] == [click for _, click in sides[1]]
+        assert all((a != b).any() for (a, _), (b, _) in zip(*sides, strict=True))
+    with pytest.raises(InputError, match="becomes a mistake"):
+        twins(DOTS, 1, shift=0.1)
+    with pytest.raises(InputError, match="above 0"):
+        twins(DOTS, 1, shift=-3)
+    with pytest.raises(InputError, match="no truth of 'shape_matching' can be moved"):
+        twins("shape_matching", 1, shift=30)
 
 
 def test_a_pair_without_a_mistake_is_refused(dots: list[Pair]) -> None:

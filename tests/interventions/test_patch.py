@@ -27,6 +27,7 @@ from bcprobe.interventions.patch import SWAP, Add, Bench, Edit, Erase, Place, Sw
 from bcprobe.interventions.targets import Targets
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import TRAINING_TASKS
+from bcprobe.tasks.counterfactual import movable
 
 CLOSE = {"atol": 2e-5, "rtol": 0}
 
@@ -169,19 +170,29 @@ def test_a_swap_along_a_whole_basis_is_a_swap(model: ClickTransformer, dots: lis
     assert not torch.allclose(found[0], found[2], atol=1e-4)
 
 
-def test_a_pair_of_two_worlds_has_two_histories(model: ClickTransformer, dots: list[Pair]) -> None:
-    """The worlds of a pair may differ too: then the frames before are swapped as well."""
-    from bcprobe.episodes.record import open_world
-
-    pair = dots[0]
-    worlds = tuple(open_world(pair.task, pair.world_seed).world for _ in range(2))
-    apart = Pair(pair.task, pair.world_seed, pair.kind, pair.before, pair.placed, worlds=worlds)
-    bench = Bench(model, apart, ["blocks.0.hook_resid_pre"])
-    assert [k.shape[0] for k, _ in bench.history if k is not None] == [2, 2, 2]
-    targets = Answers(bench).targets
+@pytest.mark.parametrize("task", movable())
+def test_swapping_all_that_differs_between_worlds_gives_the_others_answer(
+    model: ClickTransformer, task: str
+) -> None:
+    """The truth is another: the frames before differ too, and are swapped as well."""
+    (apart,) = twins(task, 1, shift=40)
     edit = edit_of(Cell("resid", 0, "all", 0), model.config, apart)
-    found, _ = bench.run(1, [Edit(edit.parts, history=True)], targets)
-    assert torch.allclose(found[0], bench.plain(targets)[0], **CLOSE)
+    bench = Bench(model, apart, sites_of(model.config, [edit]))
+    targets = Answers(bench).targets
+    plain = bench.plain(targets)
+    assert (plain[0] - plain[1]).abs().max() > 1e-4
+    for side in (0, 1):
+        found, _ = bench.run(side, [Edit(edit.parts, history=True), edit], targets)
+        assert torch.allclose(found[0], plain[1 - side], **CLOSE)
+        nothing, _ = bench.run(side, [Edit(())], targets)
+        assert torch.allclose(nothing[0], plain[side], **CLOSE)
+
+
+def test_a_map_between_worlds_has_a_row_for_each_cell(model: ClickTransformer) -> None:
+    pairs = twins("colored_dot_tracking", 2, shift=40)
+    found = patch(model, pairs, components=("resid",), layers=(0,), workers=1)
+    assert set(found.table()["tokens"]) >= {"cls", "placed"}
+    assert np.isfinite(found.edited).all()
 
 
 def test_a_map_is_0_to_1_with_intervals(model: ClickTransformer, dots: list[Pair]) -> None:

@@ -48,8 +48,8 @@ def parts() -> dict[str, Activations]:
 @pytest.fixture(scope="module")
 def table(parts: dict[str, Activations]) -> pd.DataFrame:
     schemes = many_tasks.schemes_of(parts, "mistake")
-    rows = many_tasks.scheme_rows(schemes, "mistake", [SHARED, OWN], SHARED)
-    rows = [*rows, *many_tasks.scheme_rows(schemes, "mistake", [OWN], OWN)]
+    rows = many_tasks.scheme_rows(schemes, [SHARED, OWN], SHARED)
+    rows = [*rows, *many_tasks.scheme_rows(schemes, [OWN], OWN)]
     return table_of(rows, {SHARED: 1, OWN: 2})
 
 
