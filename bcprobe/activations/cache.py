@@ -17,6 +17,7 @@ import pyarrow as pa
 from bcprobe.activations.dataset import Activations, Source, Values, name_of
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_folder
+from bcprobe.parallel import in_threads
 from bcprobe.results import read_table, write_table
 
 LABELS, PREDICTIONS = "labels.parquet", "predictions.parquet"
@@ -44,7 +45,7 @@ def load_or_make(
     ``make`` is asked once, for all that are missing, in order; each is kept as soon as it is
     there. A cache that cannot be written is done without, which is said once.
     """
-    found = [read_entry(entry_folder(source), source) for source in sources]
+    found = in_threads(lambda source: read_entry(entry_folder(source), source), sources)
     missing = [source for source, entry in zip(sources, found, strict=True) if entry is None]
     made = []
     for source, activations in zip(missing, make(missing) if missing else (), strict=True):

@@ -80,10 +80,10 @@ CROSSED = {
 CROSSED_STEPS = {"crossed": "just after a mark", "crossed_all": "every step"}
 #: What models of dots learned from, and what their probe was fitted on.
 LEARNED = {
-    ("dots-gap", "usual"): "both from 12 px on",
-    ("dots-gap", "graded"): "probe graded",
-    ("dots-graded", "graded"): "both graded",
-    ("dots-graded-longer", "graded"): "both, twice as long",
+    ("dots-gap", "usual"): "from 12 px on",
+    ("dots-gap", "graded"): "the same, probe graded",
+    ("dots-nano", "usual"): "from 12 px on, longer",
+    ("dots-graded-longer", "graded"): "graded, longer",
 }
 CHANCE = Look("chance", "black", "", "-")
 #: What is shown of a score that may be below: R2.

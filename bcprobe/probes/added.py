@@ -137,17 +137,19 @@ def _added_rows(
 ) -> Iterator[dict[str, Any]]:
     """AUC at equal baseline (``given_...``) and gain of a stack (``added_to_...``), by task."""
     for kind, bases in GIVEN.items():
-        given: dict[str, ProbeScore] = {}
-        gains: dict[str, ProbeScore] = {}
-        for one in known:
-            if not set(bases) <= set(one.within):
-                continue
+        there = [one for one in known if set(bases) <= set(one.within)]
+
+        def compare(
+            one: TaskBaselines, bases: Sequence[str] = bases
+        ) -> tuple[ProbeScore | None, ProbeScore]:
             own, probe = [one.within[name] for name in bases], probes[one.rows.task]
             base = own[0] if len(own) == 1 else stacked(own)
-            equal = conditional(probe, base)
-            if equal is not None:
-                given[one.rows.task] = equal
-            gains[one.rows.task] = gain(probe, own)
+            return conditional(probe, base), gain(probe, own)
+
+        compared = zip([one.rows.task for one in there], in_threads(compare, there), strict=True)
+        both = dict(compared)
+        given = {task: equal for task, (equal, _) in both.items() if equal is not None}
+        gains = {task: gained for task, (_, gained) in both.items()}
         yield from by_task(given, scheme=ADDED, kind=f"given_{kind}", **names)
         yield from by_task(gains, scheme=ADDED, kind=f"added_to_{kind}", chance=0.0, **names)
 

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,37 +42,32 @@ def run_controls(
     selectivity's interval is that of the paired difference.
     """
     values = activations.values[site]
-    shuffled, task = shuffled_probe(question, values, seed), control_task(question, values, seed)
-    found = {"shuffled": shuffled, "selectivity": probe.minus(task), "control_task": task}
+    shuffled, tasks = shuffles(question, seed), control_tasks(question, seed)
+    jobs = [(replace(question, truth=labels), values) for labels in (*shuffled, *tasks)]
+    jobs.append((question, previous_action_features(activations.labels)))
     if activations.pixels is not None:
-        found["pixels"] = score_question(question, activations.pixels)
-    found["previous_action"] = score_question(
-        question, previous_action_features(activations.labels)
-    )
+        jobs.append((question, activations.pixels))
+    scores = in_threads(lambda job: score_question(*job), jobs)
+    task = mean_of(scores[DRAWN : 2 * DRAWN])
+    found = {"shuffled": mean_of(scores[:DRAWN])}
+    found |= {"selectivity": probe.minus(task), "control_task": task}
+    if activations.pixels is not None:
+        found["pixels"] = scores[-1]
+    found["previous_action"] = scores[2 * DRAWN]
     return found
 
 
-def shuffled_probe(
-    question: Question, values: NDArray[np.floating[Any]], seed: int = 0
-) -> ProbeScore:
-    """Mean score of probes for `DRAWN` draws of `shuffled_labels`."""
+def shuffles(question: Question, seed: int = 0) -> list[NDArray[np.generic]]:
+    """`DRAWN` draws of `shuffled_labels`."""
     rng = generator("shuffled labels", seed)
-    drawn = _drawn(question, lambda: shuffled_labels(question.truth, question.groups, rng))
-    return mean_of(
-        in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
-    )
+    return _drawn(question, lambda: shuffled_labels(question.truth, question.groups, rng))
 
 
-def control_task(
-    question: Question, values: NDArray[np.floating[Any]], seed: int = 0
-) -> ProbeScore:
-    """Mean score of probes for `DRAWN` control tasks."""
+def control_tasks(question: Question, seed: int = 0) -> list[NDArray[np.generic]]:
+    """Labels of `DRAWN` control tasks."""
     types = control_types(question.labels)
     rng = generator("control task", seed)
-    drawn = _drawn(question, lambda: control_labels(question.truth, types, rng))
-    return mean_of(
-        in_threads(lambda labels: score_question(replace(question, truth=labels), values), drawn)
-    )
+    return _drawn(question, lambda: control_labels(question.truth, types, rng))
 
 
 def _drawn(
@@ -80,17 +75,17 @@ def _drawn(
 ) -> list[NDArray[np.generic]]:
     """`DRAWN` labels that probes can be fitted to in every fold, of `MOST_DRAWN` at most."""
     found: list[NDArray[np.generic]] = []
-    for left in reversed(range(MOST_DRAWN)):
+    for _ in range(MOST_DRAWN):
         labels = draw()
-        try:
+        with suppress(InputError):
             check_folds(replace(question, truth=labels))
             found.append(labels)
-        except InputError:
-            if not left:
-                raise
         if len(found) == DRAWN:
-            break
-    return found
+            return found
+    raise InputError(
+        f"latent '{question.latent.name}': no control has both classes on both sides of every "
+        "split; use more episodes"
+    )
 
 
 def shuffled_labels(

@@ -402,16 +402,14 @@ def _mean_difference_rows(
 ) -> Iterator[dict[str, Any]]:
     """Probes along differences of means: within tasks, pooled, and with each task left out."""
     features, truth, groups, task = _stacked(tasks, name)
-    at_once = cross_predict("binary", features, truth, groups, fit=fit_means)
+    sets = [(one.features(name), one.question.truth, one.question.groups) for one in tasks]
+    at_once, *within = in_threads(
+        lambda own: cross_predict("binary", *own, fit=fit_means), [(features, truth, groups), *sets]
+    )
     rest = [[other for other in tasks if other is not one] for one in tasks]
     elsewhere = zip(_fit_on(tasks, name, rest, fit_means), tasks, strict=True)
     found: dict[str, dict[str, Predictions]] = {
-        WITHIN: {
-            one.task: cross_predict(
-                "binary", one.features(name), one.question.truth, one.question.groups, fit=fit_means
-            )
-            for one in tasks
-        },
+        WITHIN: {one.task: own for one, own in zip(tasks, within, strict=True)},
         POOLED: {ALL: at_once, **{one.task: at_once.rows(task == one.task) for one in tasks}},
         LEFT_OUT: {
             one.task: moved

@@ -1,32 +1,39 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bcprobe.activations.dataset import Activations
-from bcprobe.activations.labels import ask
+from bcprobe.activations.labels import Question, ask
 from bcprobe.probes.controls import (
     CONTROLS,
     control_labels,
-    control_task,
+    control_tasks,
     control_types,
     previous_action_features,
     run_controls,
     shuffled_labels,
-    shuffled_probe,
+    shuffles,
 )
-from bcprobe.probes.linear import score_question
+from bcprobe.probes.linear import ProbeScore, mean_of, score_question
 
 NOISE, PLACED, MISTAKE = (f"blocks.{i}.hook_resid_post" for i in range(3))
+
+
+def mean_score_of(
+    question: Question, drawn: Sequence[np.ndarray], values: np.ndarray
+) -> ProbeScore:
+    return mean_of([score_question(replace(question, truth=one), values) for one in drawn])
 
 
 @pytest.mark.parametrize("negatives", ["matched", "all"])
 def test_shuffled_labels_are_at_chance(planted: Activations, negatives: str) -> None:
     question = ask(planted.labels, "mistake", negatives)
-    score = shuffled_probe(question, planted.at(MISTAKE)).score
+    score = mean_score_of(question, shuffles(question), planted.at(MISTAKE)).score
     assert score.estimate == pytest.approx(0.5, abs=0.12)
 
 
@@ -34,7 +41,7 @@ def test_shuffled_progress_is_at_chance_though_time_tells_it(planted: Activation
     question = ask(planted.labels, "progress")
     time = previous_action_features(planted.labels)
     assert score_question(question, time).score.estimate > 0.9
-    assert shuffled_probe(question, time).score.estimate < 0.05
+    assert mean_score_of(question, shuffles(question), time).score.estimate < 0.05
 
 
 def test_every_episode_has_the_labels_of_another(
@@ -65,9 +72,14 @@ def test_a_probe_that_learns_by_heart_is_not_selective(planted: Activations) -> 
     known = np.concatenate([heart, planted.at(MISTAKE)], axis=1)
     probe = score_question(question, known)
     assert probe.score.estimate > 0.9
-    assert probe.minus(control_task(question, known)).score.estimate < 0.1
+    assert probe.minus(mean_score_of(question, control_tasks(question), known)).score.estimate < 0.1
     plain = score_question(question, planted.at(MISTAKE))
-    assert plain.minus(control_task(question, planted.at(MISTAKE))).score.estimate > 0.3
+    assert (
+        plain.minus(
+            mean_score_of(question, control_tasks(question), planted.at(MISTAKE))
+        ).score.estimate
+        > 0.3
+    )
 
 
 def test_all_controls_are_there_with_intervals(planted: Activations) -> None:
