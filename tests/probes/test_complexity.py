@@ -29,7 +29,7 @@ def table(planted: Activations, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame
     monkeypatch.setattr(complexity, "DRAWN", 4)
     monkeypatch.setattr(complexity, "PENALTIES", (0.01, 0.1))
     monkeypatch.setattr(complexity, "RANKS", (2,))
-    question = planted.ask("mistake")
+    question = planted.ask("mistake", negatives="matched")
     features = question.features(planted.values[SITE])
     noise = question.features(planted.untrained[0][SITE])
     rows = complexity_rows(question, features, {"untrained": noise}, SITE)
