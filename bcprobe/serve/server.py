@@ -79,12 +79,12 @@ def serve(
     port = listening.getsockname()[1]
     shown = "127.0.0.1" if every else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
-    sys.stdout.write(f"bcprobe: {address}\nsessions: {Path(store)}; Ctrl-C ends\n")
-    sys.stdout.flush()
-    threading.Thread(target=_wake, args=(desk,), daemon=True).start()
-    if open_browser:
-        webbrowser.open(address)
     try:
+        sys.stdout.write(f"bcprobe: {address}\nsessions: {Path(store)}; Ctrl-C ends\n")
+        sys.stdout.flush()
+        threading.Thread(target=_wake, args=(desk,), daemon=True).start()
+        if open_browser:
+            webbrowser.open(address)
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         pass

@@ -223,3 +223,4 @@ def test_ctrl_c_ends_it_cleanly_and_a_second_server_takes_another_port(make_serv
     assert "another --port" in second.stderr
     assert second.stderr.count("\n") == 1
     assert server.stop() == 0
+    assert make_server().stop() == 0  # as soon as it has told its address

@@ -139,7 +139,7 @@ async function work(about, id) {
     end.scrollIntoView({ block: "nearest", behavior: "smooth" });
     for (;;) {
       const found = await get(`/api/sessions/${id}/comparison`).catch((error) => ({ problem: error.message, ready: true, others: [] }));
-      if (found.own) end.replaceChildren(...result(found, view, id));
+      if (found.own) end.replaceChildren(...result(found, view, id, !about.trained[found.checkpoint]?.length || about.trained[found.checkpoint].includes(view.task)));
       else end.replaceChildren(h("p", {}, found.problem));
       if (found.ready || !end.isConnected) return;
       await new Promise((done) => setTimeout(done, 700));
@@ -192,7 +192,7 @@ function nonce() { return Array.from(crypto.getRandomValues(new Uint8Array(12)),
 
 function keys(key, what) { return [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)]; }
 
-function result(found, view, id) {
+function result(found, view, id, trained) {
   const { own, others, ready, checkpoint } = found;
   const models = others.filter((row) => row.careful === undefined), people = others.filter((row) => row.careful !== undefined);
   const mean = (rows, name) => rows.reduce((sum, row) => sum + row[name], 0) / rows.length;
@@ -205,7 +205,7 @@ function result(found, view, id) {
     h("p", {}, `${own.steps} clicks, ${own.mistakes} ${own.mistakes === 1 ? "mistake" : "mistakes"}, ${own.corrected} corrected${own.seconds ? `, ${own.seconds.toFixed(0)} s` : ""}.`),
     h("div", { class: "scroll" }, h("table", {}, h("caption", {}, "The same world, worked by others"),
       h("thead", {}, h("tr", {}, ["who", "score", "solved", "clicks", "mistakes", "corrected"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, line(own, true), average.map((row) => line(row)), people.map((row) => line(row)), models.map((row) => line(row))))),
+      h("tbody", {}, line(own, true), average.map((row) => line(row)), people.map((row) => line(row)), models.map((row) => line({ ...row, who: row.who + (trained ? "" : " (not trained on it)") }))))),
     !ready && h("p", { class: "note" }, `${checkpoint} is still at it…`),
     found.problem && h("p", { class: "note" }, found.problem),
     h("p", { class: "row" }, h("a", { class: "button main", href: "/annotate" }, "Another world"),
