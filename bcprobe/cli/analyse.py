@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from bcprobe.cli.console import number, print_json, print_table
+from bcprobe.cli.console import print_json
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
+    Details,
     Device,
     Force,
     Json,
@@ -21,16 +22,12 @@ from bcprobe.cli.options import (
     TaskNames,
     at_least_one,
 )
+from bcprobe.cli.report import conclusion, print_probe
 from bcprobe.errors import InputError, check_name
 from bcprobe.files import output_folder
 from bcprobe.model.registry import tasks_for
 from bcprobe.progress import track
 
-if TYPE_CHECKING:
-    from bcprobe.probes.result import ProbeResult
-
-#: What a probe's score is held against: as hard a question, without the trained network's inside.
-BASELINES = ("untrained", "pixels", "pixels_cnn", "previous_action", "click_history", "p_undo")
 LATENTS = ("mistake", "phase", "position", "progress", "undo_next", "mistake_kind")
 
 
@@ -57,6 +54,7 @@ def probe(
     layout: Layout = "original",
     manner: Manner = "usual",
     device: Device = "auto",
+    details: Details = False,
     out: Out = None,
     force: Force = False,
     seed: Seed = 0,
@@ -94,66 +92,10 @@ def probe(
             found.write(folder, lambda table, *where: style.save(found.plot(), *where))
     if json_:
         return print_json(found.as_dict())
-    best = found.best
-    where = f"{latent} ({found.metric}, {best.negatives} negatives) at {_short(best.site)}"
-    title = f"{where}, {checkpoint}, {count} episodes of each task"
-    if several:
-        _print_tasks(found, title)
-    else:
-        rows = [
-            [row.kind, row.negatives, _short(row.site), number(row), row.n]
-            for row in found.table().itertuples()
-            if row.token in ("", "cls") and (row.negatives != "all" or best.negatives == "all")
-        ]
-        print_table(["probe", "negatives", "site", f"{found.metric} [95 %]", "n"], rows, title)
-    for name, reason in found.skipped.items():
-        typer.echo(f"{name} is skipped: {reason}")
+    print_probe(found, checkpoint, count, details=details)
     if out is not None:
         typer.echo(f"wrote {out}: table, plot and direction card")
-    typer.echo(_conclusion(found))
-
-
-def _conclusion(found: ProbeResult) -> str:
-    """The best layer with its score, and the highest baseline beside it, in one line."""
-    best = found.best
-    line = f"best: after layer {best.layer}, {best.negatives} negatives"
-    if best.score is not None:
-        line = f"{line}, {found.metric} {best.score} on episodes that did not choose it"
-    known = {name: one for name, one in found.controls().items() if name in BASELINES}
-    beside = found.baselines()
-    alike = beside[beside["negatives"] == "errable"] if len(beside) else beside
-    found_by = {row.kind: row.estimate for row in alike.itertuples()}
-    if "probe" in found_by:  # compared with the probe on the same steps
-        rest = {name: value for name, value in found_by.items() if name in BASELINES}
-        highest = max(rest, key=rest.__getitem__, default="")
-        shown = f", highest baseline {highest} {rest[highest]:.3f}" if rest else ""
-        return f"{line}; errable negatives: probe {found_by['probe']:.3f}{shown}"
-    if not known:
-        return line
-    highest = max(known, key=lambda name: known[name].estimate)
-    return f"{line}; highest baseline: {highest} {known[highest].estimate:.3f}"
-
-
-def _print_tasks(found: ProbeResult, title: str) -> None:
-    """A row per task with a column per scheme, then the controls of the pooled probe."""
-    summary = found.summary()
-    schemes = [name for name in summary.columns if name != "task"]
-    rows = [
-        [row["task"], *("" if row[name] != row[name] else number(row[name]) for name in schemes)]
-        for _, row in summary.iterrows()
-    ]
-    print_table(["task", *(name.replace("_", " ") for name in schemes)], rows, title)
-    controls = [[name, number(score), score.n] for name, score in found.controls().items()]
-    print_table(["control of the pooled probe", found.metric, "n"], controls)
-    added = found.baselines()
-    if len(added):
-        shown = [[row.what, row.negatives, number(row), row.n] for row in added.itertuples()]
-        print_table(["mean over tasks, within", "negatives", found.metric, "n"], shown)
-
-
-def _short(site: str) -> str:
-    """Site as a table shows it: ``0.resid_pre`` for ``blocks.0.hook_resid_pre``."""
-    return site.replace("blocks.", "").replace("hook_", "")
+    typer.echo(conclusion(found))
 
 
 def activations(

@@ -39,10 +39,9 @@ def print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> N
     cells = fitted(columns, rows, console.width)
     if cells is None:
         return _print_lists(console, columns, rows, title)
-    table = Table(
-        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-        show_edge=False, padding=(0, _GAP - 1, 0, 0),
-    )  # fmt: skip
+    if title:
+        console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP - 1, 0, 0))
     for place, column in enumerate(columns):
         numeric = place > 0 and _numeric(cells, place)
         justify: Any = "right" if numeric else "left"

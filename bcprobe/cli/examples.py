@@ -29,6 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "patch": (
         "bcprobe patch --task cell_lineage_tracking --lags 2 --out patching",
+        "bcprobe patch --shift 40 --tokens placed --tokens cls",
         "bcprobe patch --component z --component pattern --tokens cls --json",
     ),
     "activations": (

@@ -29,6 +29,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a GPU if the
 CheckpointName = Annotated[
     str, typer.Option("--checkpoint", help="Checkpoint name, folder or hub id; NAME@FRAMES a step.")
 ]
+Details = Annotated[bool, typer.Option("--details", help="Print every row, not the few.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what stands there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables, figures and cards.")]
 

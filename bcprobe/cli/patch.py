@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bcprobe.cli.console import number, print_json, print_table
+from bcprobe.cli.console import print_json
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     DEFAULT_TASK,
     CheckpointName,
+    Details,
     Json,
     Layout,
     Out,
@@ -20,12 +21,22 @@ from bcprobe.cli.options import (
     TaskNames,
     at_least_one,
 )
+from bcprobe.cli.report import (
+    print_patching,
+    print_steering,
+    strongest_cell,
+    strongest_direction,
+)
 
 
 def patch(
     checkpoint: CheckpointName = DEFAULT_CHECKPOINT,
     task: TaskName = DEFAULT_TASK,
     pairs: Annotated[int, typer.Option(help="Pairs of twins.")] = 24,
+    shift: Annotated[
+        float | None,
+        typer.Option(help="Pairs of worlds: the same right click, the truth so many px further."),
+    ] = None,
     lags: Annotated[
         int, typer.Option(help="Frames after the placement, the mistake standing in all of them.")
     ] = 1,
@@ -43,6 +54,7 @@ def patch(
     ] = None,
     layer: Annotated[list[int] | None, typer.Option(help="Layer, may be repeated.")] = None,
     layout: Layout = "original",
+    details: Details = False,
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -50,7 +62,8 @@ def patch(
     """Swap activations between twins, one right and one wrong: where is the mistake?
 
     By layer, token group, frame and component. 0: nothing changes; 1: the answer becomes the
-    other twin's. Components of attention are taken head by head.
+    other side's. With --shift the sides are two worlds, not two clicks. Components of attention
+    are taken head by head.
     """
     from bcprobe.interventions.maps import patch as run
     from bcprobe.interventions.pairs import twins
@@ -58,7 +71,8 @@ def patch(
 
     at_least_one("--lags", lags)
     model = load_checkpoint(checkpoint)
-    made = twins(task, at_least_one("--pairs", pairs), lags=lags, layout=layout, seed=seed)
+    count = at_least_one("--pairs", pairs)
+    made = twins(task, count, lags=lags, layout=layout, shift=shift, seed=seed)
     given: dict[str, Any] = {"components": component} if component else {}
     found = run(
         model, made, tokens=tokens or None, layers=layer or None, progress=not json_, **given
@@ -68,28 +82,11 @@ def patch(
         _write(out, found)
     if json_:
         return print_json(found.as_dict())
-    title = f"{checkpoint}, {task}, {len(made)} pairs"
-    effects = table[table["metric"] == "effect"]
-    for (name, start, lag, later), part in effects.groupby(
-        ["component", "start", "lag", "later"], sort=False
-    ):
-        where = f"{name}, {start} twin edited" + _when(lag, later)
-        layers = sorted(part["layer"].unique())
-        keys = ["tokens"] if part["head"].isna().all() else ["tokens", "head"]
-        rows = []
-        for key, own in part.groupby(keys, sort=False):
-            label = key[0] if len(keys) == 1 else f"{key[0]}, head {key[1]:.0f}"
-            by_layer = {row.layer: number(row) for row in own.itertuples()}
-            rows.append([label, *(by_layer.get(one, "") for one in layers)])
-        print_table(["tokens", *(f"{one:.0f}" for one in layers)], rows, f"{title}: {where}")
+    moved = "" if shift is None else f", truth moved {shift:g} px"
+    print_patching(table, f"{checkpoint}, {task}, {len(made)} pairs{moved}", details=details)
     if out is not None:
         typer.echo(f"wrote {out}: table and figure")
-
-
-def _when(lag: int, later: int) -> str:
-    if later == 0:
-        return ""
-    return f", frame {lag} after the placement, asked at {later}"
+    typer.echo(strongest_cell(table))
 
 
 def _write(out: Path, found: object) -> None:
@@ -108,6 +105,7 @@ def steer(
     pairs: Annotated[int, typer.Option(help="Twins of each task to test on.")] = 16,
     fitted: Annotated[int, typer.Option(help="Other twins of each task to fit on.")] = 28,
     worlds: Annotated[int, typer.Option(help="Worlds of each task worked closed loop.")] = 8,
+    details: Details = False,
     out: Out = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -146,18 +144,7 @@ def steer(
         style.save(found.plot(), out, "directions")
     if json_:
         return print_json(found.as_dict())
-    for name, part in found.directions.groupby(["task", "tokens", "layer"], sort=False):
-        own = part[(part["metric"] == "effect") & (part["coefficient"] == 1)]
-        rows = [
-            [f"{row.operation} {row.kind} {row.source}", row.start, number(row),
-             _percent(row.percentile_norm), _percent(row.percentile_covariance)]
-            for row in own.itertuples()
-        ]  # fmt: skip
-        columns = ["direction", "twin", "effect", "percentile, norm", "covariance"]
-        print_table(columns, rows, f"{checkpoint}, {name[0]}: {name[1]}, after layer {name[2]}")
+    print_steering(found.directions, checkpoint, details=details)
     if out is not None:
-        typer.echo(f"{out}: tables and figure")
-
-
-def _percent(value: float) -> str:
-    return "" if value != value else f"{value:.0f}"
+        typer.echo(f"wrote {out}: tables and figure")
+    typer.echo(strongest_direction(found.directions))
