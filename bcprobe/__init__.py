@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from bcprobe.interventions.pairs import pair as pair
     from bcprobe.interventions.pairs import twins as twins
     from bcprobe.model.adapter import TokenAdapter as TokenAdapter
-    from bcprobe.model.checkpoint import load_checkpoint as load  # noqa: F401
+    from bcprobe.model.checkpoint import load_checkpoint
     from bcprobe.model.registry import checkpoints as checkpoints
     from bcprobe.probes.protocol import probe as probe
     from bcprobe.tasks import tasks as tasks
     from bcprobe.training.loop import train as train
+
+    load = load_checkpoint
 
 __version__ = "0.1.0"
 

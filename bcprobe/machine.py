@@ -58,6 +58,12 @@ def pick_device(name: str = "auto") -> str:
         raise InputError(f"unknown device '{name}'; use auto, cpu, cuda or mps")
     if kind in there and not there[kind]():
         raise InputError(f"no device '{name}' here; use cpu")
+    try:
+        index = torch.device(name).index or 0
+    except RuntimeError:
+        raise InputError(f"unknown device '{name}'; number GPUs as in cuda:0") from None
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise InputError(f"no device '{name}' here; cuda:0 to {torch.cuda.device_count() - 1}")
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name
 
 

@@ -7,11 +7,10 @@ and training data are the same in every process and on every machine.
 from __future__ import annotations
 
 import hashlib
-import operator
 
 import numpy as np
 
-from bcprobe.errors import InputError, check_name
+from bcprobe.errors import InputError, check_name, whole
 
 #: Worlds of a split.
 WORLDS = 1 << 40
@@ -38,12 +37,7 @@ def check_seed(seed: object, name: str = "seed", most: int | None = MOST_SEED) -
 
     Raises `InputError` if it is no whole number or, with ``most``, not 0 to ``most``.
     """
-    try:
-        plain = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
-        raise InputError(f"{name} {seed!r} is no whole number") from None
-    if isinstance(seed, bool):
-        raise InputError(f"{name} {seed!r} is no whole number")
+    plain = whole(name, seed)
     if most is not None and plain < 0:
         raise InputError(f"{name} {plain} is negative; use 0 or more")
     if most is not None and plain > most:
@@ -58,3 +52,9 @@ def split_seed(split: str, index: int) -> int:
     """
     check_name("split", split, SPLITS)
     return SPLITS[split] + check_seed(index, "world number", WORLDS - 1)
+
+
+def split_seeds(split: str, count: int, first: int = 0) -> list[int]:
+    """World seeds ``first``, ``first + 1``... of a split. Raises as `split_seed`."""
+    first = check_seed(first, "first", WORLDS - 1)
+    return [split_seed(split, first + number) for number in range(count)]

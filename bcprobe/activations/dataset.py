@@ -27,11 +27,11 @@ from bcprobe.activations.sites import (
 )
 from bcprobe.annotators.persona import MANNERS
 from bcprobe.bootstrap import Ints
-from bcprobe.errors import InputError, check_name
+from bcprobe.errors import InputError, at_least_one, check_name
 from bcprobe.gui.layouts import get_layout
 from bcprobe.model.config import ClickTransformerConfig, config_from_dict
 from bcprobe.model.registry import checkpoint_hash, find_checkpoint, read_card
-from bcprobe.rng import split_seed
+from bcprobe.rng import check_seed, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.types import ALL, GENERATOR_VERSION
 
@@ -281,10 +281,9 @@ class Source:
         check_name("manner", self.manner, MANNERS)
         check_name("difficulty", self.difficulty, get_task(self.task).settings)
         get_layout(self.layout)
-        if not 1 <= self.episodes <= WORLDS_PER_SEED:
+        if at_least_one("episodes", self.episodes) > WORLDS_PER_SEED:
             raise InputError(f"episodes is {self.episodes}; it must be 1 to {WORLDS_PER_SEED}")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} is negative; use 0 or more")
+        check_seed(self.seed)
 
     @property
     def config(self) -> ClickTransformerConfig:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,8 @@ def counterfactual(
     the direction too, the same for every ``shift``. ``world`` is the episode's, where it came from
     data of one's own. Raises `InputError` where nothing can be moved so far.
     """
-    if shift is not None and shift < 0:
-        raise InputError(f"shift {shift} is negative; use 0 px or more, or None to exchange")
+    if shift is not None and not (isinstance(shift, Real) and shift >= 0):
+        raise InputError(f"shift is {shift!r}; use 0 px or more, or None to exchange")
     known = movable_steps(episode, exchange=shift is None, world=world)
     if step is None:
         if not known:

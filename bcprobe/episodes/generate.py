@@ -12,7 +12,7 @@ from bcprobe.errors import at_least_one, check_name
 from bcprobe.gui.layouts import get_layout
 from bcprobe.parallel import in_processes
 from bcprobe.progress import Progress
-from bcprobe.rng import split_seed
+from bcprobe.rng import split_seed, split_seeds
 from bcprobe.tasks import get_task, task_list
 
 #: Episodes of a job for another process.
@@ -61,7 +61,7 @@ def episodes(
     """
     shown = {"layout": layout, "difficulty": difficulty, "hash_frames": hash_frames}
     shown["manner"] = check_name("manner", manner, MANNERS)
-    worlds = [split_seed(split, first + number) for number in range(at_least_one("n", n))]
+    worlds = split_seeds(split, at_least_one("n", n), first)
     chosen = task_list(tasks)
     get_layout(layout)
     for task in chosen:

@@ -16,7 +16,7 @@ from bcprobe.model.precision import own_precision, products_in
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, tasks_for
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.progress import Progress
-from bcprobe.rng import split_seed
+from bcprobe.rng import split_seeds
 
 
 def rollout(
@@ -41,7 +41,7 @@ def rollout(
     ``first + 1``... of a split. ``temperature`` 0 takes the likeliest click; ``seed`` makes the
     draws of others. Raises `InputError` for unknown names and numbers out of range.
     """
-    worlds = [split_seed(split, first + number) for number in range(at_least_one("n", n))]
+    worlds = split_seeds(split, at_least_one("n", n), first)
     names = tasks_for(tasks, model)
     if not isinstance(model, ClickTransformer):
         model = load_checkpoint(model, pick_device(device))

@@ -422,6 +422,9 @@ def over_pairs(
     pairs = tuple(pairs)
     if not pairs:
         raise InputError("no pair to patch; `twins` makes some")
+    for pair in pairs:
+        if not isinstance(pair, Pair):
+            raise InputError(f"patch takes pairs (`twins`, `pair_of`), not {type(pair).__name__}")
     tasks = sorted({pair.task for pair in pairs})
     if len(tasks) > 1:
         raise InputError(f"pairs of {len(tasks)} tasks ({', '.join(tasks)}); patch one at a time")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.record import OWN_DATA, generate, open_world
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.episodes.twins import placements, twin
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, at_least_one
 from bcprobe.gui.layouts import Rect, button_rect
-from bcprobe.rng import generator, split_seed
+from bcprobe.rng import WORLDS, check_seed, generator, split_seed
 from bcprobe.tasks import get_task
 from bcprobe.tasks.counterfactual import movable
 from bcprobe.types import Click
@@ -186,7 +187,9 @@ def twins(
     episode goes on with. Raises `InputError` if a task gives no such pair, or for numbers out of
     range.
     """
-    _check_twins(task, n, lags, shift)
+    n, lags = at_least_one("n", n), at_least_one("lags", lags)
+    seed = check_seed(seed, most=(WORLDS - FIRST_WORLD) // (TRIES * n) - 1)
+    _check_moved(task, shift)
     found: list[Pair] = []
     for number in range(TRIES * n):
         world_seed = split_seed("test", FIRST_WORLD + seed * TRIES * n + number)
@@ -207,14 +210,12 @@ def twins(
     return found
 
 
-def _check_twins(task: str, n: int, lags: int, shift: float | None) -> None:
-    if n < 1 or lags < 1:
-        raise InputError(f"n is {n} and lags {lags}; both must be 1 or more")
+def _check_moved(task: str, shift: float | None) -> None:
     get_task(task)
     if shift is None:
         return
-    if not 0 < shift < math.inf:
-        raise InputError(f"shift is {shift:g} px; it must be above 0")
+    if not (isinstance(shift, Real) and 0 < shift < math.inf):
+        raise InputError(f"shift is {shift!r}; it must be above 0 px")
     if task not in movable():
         known = ", ".join(movable())
         raise InputError(f"no truth of '{task}' can be moved; it can be of: {known}")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
-from bcprobe.machine import free_memory
+from bcprobe.machine import free_memory, pick_device
 from bcprobe.model.config import SCHEMA_VERSION, config_from_dict
 from bcprobe.model.registry import CONFIG, check_weights, find_checkpoint, read_card
 from bcprobe.model.transformer import ClickTransformer
@@ -85,8 +85,10 @@ def load_checkpoint(name: str | Path, device: str | torch.device = "cpu") -> Cli
     ``model.requires_grad_()`` to train it further.
 
     ``name`` is a name in `checkpoint_folder`, a path, a hub id, or any of them with
-    ``@FRAMES`` for a saved step. Raises `InputError` for unknown names and damaged files.
+    ``@FRAMES`` for a saved step; ``device`` as `bcprobe.machine.pick_device` takes it. Raises
+    `InputError` for unknown names, damaged files and a device that is not there.
     """
+    device = pick_device(str(device))
     folder = find_checkpoint(name)
     card = read_card(folder)
     config = config_from_dict(card["model"])

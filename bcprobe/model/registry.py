@@ -78,6 +78,8 @@ def find_checkpoint(name: str | Path) -> Path:
     An existing folder wins over a name, a name over the hub. Raises `InputError` with the
     nearest name and where it was looked for, or the saved steps there are.
     """
+    if not isinstance(name, (str, Path)):
+        raise InputError(f"a checkpoint is a name or a folder, not {type(name).__name__} {name!r}")
     if (Path(name) / CONFIG).is_file():
         return Path(name)
     base, _, step = str(name).rpartition("@") if "@" in str(name) else (str(name), "", "")

@@ -67,6 +67,10 @@ def probe(
     is one of `RIGORS`: ``full`` refits more often and takes minutes. Raises `InputError` for
     unknown names, activations that are not finite, or episodes with one class only.
     """
+    if not isinstance(data, Activations):
+        raise InputError(
+            f"probe takes labelled activations (`bp.activations(model)`), not {type(data).__name__}"
+        )
     for one in (data, data if own is None else own):
         get_latent(label, one.labels)
     check_name("rigor", rigor, RIGORS)
