@@ -7,6 +7,7 @@ import pytest
 
 from bcprobe.episodes.record import display_lists, generate
 from bcprobe.errors import InputError
+from bcprobe.experiments import get_experiment
 from bcprobe.rng import SPLITS
 from bcprobe.training.recording import record
 from bcprobe.training.shards import (
@@ -62,6 +63,14 @@ def test_annotators_work_in_the_manner_that_is_learned_from() -> None:
         assert made.clicks.tolist() == [list(step.click) for step in episode.steps]
         assert np.array_equal(made.images, other.images)
     assert any(a.clicks.tolist() != b.clicks.tolist() for a, b in zip(own, usual, strict=True))
+
+
+def test_models_of_manners_differ_in_nothing_else() -> None:
+    usual = get_experiment("dots-gap")
+    for name, manner in (("dots-graded", "graded"), ("dots-two-by-two", "two_by_two")):
+        own = get_experiment(name)
+        assert own.data.manner == manner
+        assert replace(own, name=usual.name, data=replace(own.data, manner="usual")) == usual
 
 
 @pytest.mark.parametrize(
