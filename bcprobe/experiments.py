@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bcprobe.errors import check_name
 from bcprobe.model.config import ClickTransformerConfig, get_preset
-from bcprobe.tasks import TRAINING_TASKS
+from bcprobe.tasks import TRAINING_TASKS, task_list
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import DataConfig
 
@@ -214,6 +214,20 @@ def tiny() -> Experiment:
         first_save=2,
         validate_every=256,
         validation_episodes=2,
+    )
+
+
+def nano_of(tasks: Sequence[str]) -> Experiment:
+    """`nine_nano` with tasks of your own choice: 262,144 frames for each, 524,288 at least.
+
+    Raises `InputError` with the nearest name for a task that there is not.
+    """
+    chosen = task_list(tasks)
+    return replace(
+        nine_nano(),
+        name="nano-of-tasks",
+        data=replace(nine_nano().data, tasks=chosen),
+        frames=max(2, len(chosen)) << 18,
     )
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from bcprobe import cli
+from bcprobe.experiments import nano_of
+from bcprobe.model.config import get_preset
+from bcprobe.tasks import TRAINING_TASKS
 
 
 def run(
@@ -128,6 +131,20 @@ def test_train_evaluate_and_list(bcprobe, tmp_path: Path, monkeypatch: pytest.Mo
     assert 64 in own["steps"]
 
 
+def test_tasks_of_ones_choice_are_trained_without_an_experiment(bcprobe, tmp_path: Path) -> None:
+    chosen = ("--task", "neuron_tracking", "--task", "colored_dot_tracking")
+    code, out, _ = bcprobe("train", *chosen, "--out", tmp_path, "--frames", 128, "--json")
+    assert code == 0
+    assert json.loads(out)["experiment"] == "nano-of-tasks"
+    plan = json.loads((tmp_path / "experiment.json").read_text())
+    assert plan["data"]["tasks"] == ["neuron_tracking", "colored_dot_tracking"]
+    assert nano_of(chosen[1::2]).model == get_preset("nano")
+    assert [nano_of(names).frames for names in (["neuron_tracking"], TRAINING_TASKS)] == [
+        1 << 19,
+        9 << 18,
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -137,6 +154,9 @@ def test_train_evaluate_and_list(bcprobe, tmp_path: Path, monkeypatch: pytest.Mo
         (("generate", "--out", "x", "--episodes", 0), ("--episodes is 0",)),
         (("stats", "--task", "dots"), ("unknown task",)),
         (("train", "--experiment", "dots-nan", "--out", "x"), ("unknown experiment", "dots-nano")),
+        (("train", "--out", "x"), ("--experiment NAME, or --task NAME",)),
+        (("train", "--experiment", "tiny", "--task", "all", "--out", "x"), ("or --task NAME",)),
+        (("train", "--task", "neuron", "--out", "x"), ("unknown task", "neuron_tracking")),
         (("evaluate", "--checkpoint", "dots-nan"), ("unknown checkpoint",)),
         (("evaluate", "--section", "closed"), ("unknown section", "closed_loop")),
         (("probe", "--latent", "mistakes"), ("unknown latent", "mistake")),

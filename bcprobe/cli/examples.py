@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "bcprobe train --experiment tiny --out runs/tiny",
         "bcprobe train --experiment dots-nano --out runs/mine --threads 2",
+        "bcprobe train --task neuron_tracking --out runs/neurons --threads 2",
         "bcprobe train --experiment dots-nano --out runs/mine --resume",
     ),
     "evaluate": (

@@ -40,6 +40,7 @@ def study(
 ) -> None:
     """Carry out a study of several training runs, or resume it; one table comes out.
 
+    Size tiny takes minutes, cpu hours, gpu minutes to hours of a large one; --plan tells before.
     Runs that are done stay done. A run that fails is named, the others continue, and the exit code
     is then 1. The same command again does what is left.
     """
@@ -143,7 +144,11 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def experiments(json_: Json = False) -> None:
-    """List the named experiments of `bcprobe train`: tasks, size, frames, estimated time."""
+    """List the named experiments of `bcprobe train`: tasks, size, frames, estimated time.
+
+    Your own choice of tasks: `bcprobe train --task NAME`. Your own experiment, a function in
+    bcprobe/experiments.py: docs/train_your_own.md.
+    """
     import torch
 
     from bcprobe.experiments import EXPERIMENTS
@@ -180,6 +185,10 @@ def experiments(json_: Json = False) -> None:
     ]
     columns = ["experiment", "tasks", "parameters", "frames", "one core", "one GPU"]
     print_table(columns, rows, "bcprobe train --experiment NAME --out FOLDER")
+    typer.echo(
+        "estimates for a core with products in bfloat16 (one without takes twice as long); "
+        "two cores halve them"
+    )
     for one in found:
         typer.echo(f"{one['name']}: {one['about']}")
 

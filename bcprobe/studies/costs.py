@@ -1,6 +1,6 @@
 """What training and inference are estimated to take, in seconds of one CPU core or one GPU.
 
-Rates are those of a server core with products in bfloat16 (one without takes three times as long;
+Rates are those of a server core with products in bfloat16 (one without takes twice as long;
 ``benchmarks/training.md``) and, for a GPU, of an H100 whose frames are composed where they are
 learned from; a plan is an estimate, not a promise.
 """
