@@ -37,9 +37,9 @@ for axis, side, name in zip(axes, (pair.right, pair.wrong), ("right", "wrong"), 
 # %% [markdown]
 # A linear probe predicts `mistake` from the residual stream at [cls], in folds of whole worlds.
 # *Errable* negatives ask the hard question: of the moments just after a placement at which one can
-# err, which ones followed a wrong one? The controls say what the score is worth, and two of them are
-# strong: `click_history` (trees over the last clicks, which see neither screen nor model) and `p_undo`
-# (the model's own probability of Undo, nothing fitted).
+# err, which ones followed a wrong one? The controls say what the score is worth, and two of them
+# are strong: `click_history` (trees over the last clicks, which see neither screen nor model) and
+# `p_undo` (the model's own probability of Undo, nothing fitted).
 
 # %%
 data = bp.activations(CHECKPOINT, "colored_dot_tracking", episodes=EPISODES, progress=False)
