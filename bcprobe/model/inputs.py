@@ -56,8 +56,11 @@ def make_inputs(
         raise InputError("the model was given no episode")
     for one in several:
         if not isinstance(one, Watched):
+            pair = isinstance(one, tuple | Tensor)
+            hint = "; give the two tensors as two arguments: model(frames, previous)" * pair
             raise InputError(
-                f"a model takes episodes or tensors (frames, previous), not '{type(one).__name__}'"
+                "a model takes episodes or tensors (frames, previous), not "
+                f"'{type(one).__name__}'{hint}"
             )
     seen = [tuple(part[0, which] for part in one.as_tensors()) for one in several]
     lengths = [len(screens) for screens, _ in seen]
@@ -81,7 +84,10 @@ def check_inputs(
     ``seen`` is the shape [patch, width] of a frame that the encoder has seen before.
     """
     if not (isinstance(frames, Tensor) and isinstance(previous, Tensor)):
-        missing = "previous clicks int64 [batch, frame, 2]" if previous is None else "tensors"
+        missing = "previous clicks int64 [batch, frame, 2]"
+        if previous is not None:
+            given = type(previous if isinstance(frames, Tensor) else frames).__name__
+            missing = f"tensors, not '{given}'" + " (torch.from_numpy)" * (given == "ndarray")
         raise InputError(f"a model takes episodes, or frames and previous clicks; give {missing}")
     _check_frames(frames, tuple(seen))
     batch = frames.shape[:2]
@@ -118,6 +124,10 @@ def _check_frames(frames: Tensor, seen: tuple[int, ...]) -> None:
         hint = "; give pixels as bytes, 0-255"
     elif frames.is_floating_point() and len(shape) == 4:
         hint = f", or what the encoder made of them, float [batch, frame, {seen[0]}, {seen[1]}]"
+    elif len(shape) == 5 and shape[-2:] == screen[1:]:
+        hint = f"; a screen has 3 colours, these have {shape[2]} channels"
+    elif len(shape) == 5:
+        hint = f"; screens are {SCREEN_HEIGHT} px high and {SCREEN_WIDTH} px wide: resize them"
     raise InputError(f"frames are {_shape(frames)}, not {wanted}{hint}")
 
 

@@ -107,6 +107,8 @@ def _find_base(name: str) -> Path:
         raise InputError(f"folder '{name}' holds no checkpoint: it has no {CONFIG}")
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return _from_hub(name)
+    if "/" in name or os.sep in name:
+        raise InputError(f"no checkpoint: there is no folder '{name}'")
     searched = ", ".join(f"'{shelf}'" for shelf in shelves) or "no folder of checkpoints"
     try:
         check_name("checkpoint", name, list_checkpoints())
@@ -122,7 +124,9 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"cannot fetch checkpoint '{name}' from the hub: {reason}") from error
+        raise InputError(
+            f"no checkpoint: there is no folder '{name}', and the hub does not give it: {reason}"
+        ) from error
 
 
 def read_card(folder: Path | str) -> dict[str, Any]:

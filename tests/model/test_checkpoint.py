@@ -360,3 +360,19 @@ def test_a_hash_of_a_checkpoint_is_that_of_its_files(saved: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
     assert checkpoint_hash(saved) == before
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def silent(name: str, **options: object) -> str:
+        raise OSError(f"nobody answers for {name}")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", silent)
+    with pytest.raises(InputError, match=r"no folder 'runs/mine', and the hub .*: nobody answers"):
+        load_checkpoint("runs/mine")
+    for name in ("./runs/mine", "runs/a/mine", str(tmp_path / "mine")):
+        with pytest.raises(InputError, match=f"^no checkpoint: there is no folder '{name}'$"):
+            load_checkpoint(name)
