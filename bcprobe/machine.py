@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, at_least_one
 
 #: Parameters of glibc's mallopt (malloc.h): freed memory returned, blocks mapped apart.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -20,10 +20,28 @@ _NEVER = 2**31 - 1
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
+#: Environment variable with the most cores to use; programs started from here keep to it.
+CORES = "BCPROBE_CORES"
+
+
 def cores() -> int:
-    """Processors this process may use."""
+    """Processors this process may use: those it is given, at most ``BCPROBE_CORES``."""
     known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
+    given = len(known(0)) if known else os.cpu_count() or 1
+    most = os.environ.get(CORES, "")
+    return min(given, int(most)) if most.isdecimal() and int(most) else given
+
+
+def use_cores(most: int | None) -> None:
+    """Use no more cores than that from here on: threads and processes; None: all there are.
+
+    Raises `InputError` for numbers below 1.
+    """
+    if most is None:
+        return
+    os.environ[CORES] = os.environ["OMP_NUM_THREADS"] = str(at_least_one("threads", most))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(min(cores(), most))
 
 
 def free_memory() -> int:

@@ -258,3 +258,28 @@ def test_people_stand_beside_annotators_on_their_worlds(bcprobe, tmp_path: Path)
     assert "wait_place_ms" not in beside
     assert document["paper_waits"] == {"wait_place_ms": 1289.0, "wait_button_ms": 598.0}
     assert "1289" in bcprobe("stats", "--data", tmp_path / "p")[1]
+
+
+@pytest.mark.parametrize("verb", ["patch", "steer", "probe", "activations"])
+@pytest.mark.parametrize("bad", [("--device", "cuda:99"), ("--threads", "0")])
+def test_devices_and_threads_that_are_not_here(
+    bcprobe, verb: str, bad: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, _, err = bcprobe(verb, "--checkpoint", "dots-nano", "--out", out, *bad)
+    assert code == 2
+    assert not out.exists()
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("verb", "table"), [("patch", "patching"), ("steer", "directions")])
+def test_a_file_of_somebody_else_is_never_replaced(
+    bcprobe, verb: str, table: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / f"{table}.parquet"
+    mine.write_bytes(b"mine")
+    for force in ((), ("--force",)):
+        code, _, err = bcprobe(verb, "--checkpoint", "dots-nano", "--out", tmp_path, *force)
+        assert code == 2
+        assert mine.name in err
+    assert mine.read_bytes() == b"mine"

@@ -68,10 +68,9 @@ def export(
     folder. Raises `InputError` for an unknown format, or if something else stands there, unless
     ``force``.
     """
-    folder = Path(folder)
+    folder, device = Path(folder), pick_device(device)
     about = {"sources": [source.as_dict() for source in sources]}
     resume = _claim(folder, about, format, force=force, resume=True)
-    device = pick_device(device)
     jobs = [(s, part.tolist(), device) for s in sources for part in job_worlds(s)]
     todo = [n for n in range(len(jobs)) if not (resume and _is_whole(folder, n, format))]
     done = in_processes(work, [jobs[n] for n in todo], workers if device == "cpu" else 1)

@@ -20,11 +20,13 @@ from bcprobe.cli.options import (
     Out,
     Seed,
     TaskNames,
+    Threads,
     at_least_one,
 )
 from bcprobe.cli.report import conclusion, print_probe
 from bcprobe.errors import InputError, check_name
 from bcprobe.files import output_folder
+from bcprobe.machine import use_cores
 from bcprobe.model.registry import tasks_for
 from bcprobe.progress import track
 
@@ -54,6 +56,7 @@ def probe(
     layout: Layout = "original",
     manner: Manner = "usual",
     device: Device = "auto",
+    threads: Threads = None,
     details: Details = False,
     out: Out = None,
     force: Force = False,
@@ -65,6 +68,7 @@ def probe(
     Tasks default to those the checkpoint was trained on. Over several tasks: within each,
     pooled, with each left out, and from each to each.
     """
+    use_cores(threads)
     check_name("latent", latent, LATENTS)
     tasks = list(tasks_for(task, checkpoint))
     several = len(tasks) > 1
@@ -113,6 +117,7 @@ def activations(
     layout: Layout = "original",
     manner: Manner = "usual",
     device: Device = "auto",
+    threads: Threads = None,
     force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
@@ -124,6 +129,7 @@ def activations(
     from bcprobe.activations.dataset import make_pool
     from bcprobe.activations.export import export
 
+    use_cores(threads)
     pool = make_pool(
         checkpoint,
         tasks_for(task, checkpoint),
@@ -151,12 +157,14 @@ def figure(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Make the tables anew first, from checkpoints.")
     ] = False,
+    threads: Threads = None,
     json_: Json = False,
 ) -> None:
     """Draw figures (PDF and PNG) from their tables: NAME.parquet of each.
 
     With all, those whose tables are in the folder.
     """
+    use_cores(threads)
     from bcprobe.figures import FIGURES, redraw
 
     names = list(FIGURES) if name == "all" else [check_name("figure", name, FIGURES)]

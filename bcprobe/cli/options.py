@@ -26,6 +26,9 @@ Manner = Annotated[
     typer.Option(help="How the annotators deal with mistakes: usual, graded or two_by_two."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a GPU if there is one.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU cores to use; default: all there are.", min=1)
+]
 CheckpointName = Annotated[
     str, typer.Option("--checkpoint", help="Checkpoint name, folder or hub id; NAME@FRAMES a step.")
 ]

@@ -13,12 +13,15 @@ from bcprobe.cli.options import (
     DEFAULT_TASK,
     CheckpointName,
     Details,
+    Device,
+    Force,
     Json,
     Layout,
     Out,
     Seed,
     TaskName,
     TaskNames,
+    Threads,
     at_least_one,
 )
 from bcprobe.cli.report import (
@@ -27,6 +30,7 @@ from bcprobe.cli.report import (
     strongest_cell,
     strongest_direction,
 )
+from bcprobe.machine import use_cores
 
 
 def patch(
@@ -55,7 +59,10 @@ def patch(
     layer: Annotated[list[int] | None, typer.Option(help="Layer, may be repeated.")] = None,
     layout: Layout = "original",
     details: Details = False,
+    device: Device = "auto",
+    threads: Threads = None,
     out: Out = None,
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -65,12 +72,16 @@ def patch(
     other side's. With --shift the sides are two worlds, not two clicks. Components of attention
     are taken head by head.
     """
+    from bcprobe.files import output_folder
     from bcprobe.interventions.maps import patch as run
     from bcprobe.interventions.pairs import twins
     from bcprobe.model.checkpoint import load_checkpoint
 
     at_least_one("--lags", lags)
-    model = load_checkpoint(checkpoint)
+    use_cores(threads)
+    names = ("patching.parquet", "patching.pdf", "patching.png")
+    files = None if out is None else output_folder(out, names, force=force)
+    model = load_checkpoint(checkpoint, device)
     count = at_least_one("--pairs", pairs)
     made = twins(task, count, lags=lags, layout=layout, shift=shift, seed=seed)
     given: dict[str, Any] = {"components": component} if component else {}
@@ -78,8 +89,9 @@ def patch(
         model, made, tokens=tokens or None, layers=layer or None, progress=not json_, **given
     )
     table = found.table()
-    if out is not None:
-        _write(out, found)
+    if files is not None:
+        with files as folder:
+            _write(folder, found)
     if json_:
         return print_json(found.as_dict())
     moved = "" if shift is None else f", truth moved {shift:g} px"
@@ -89,14 +101,25 @@ def patch(
     typer.echo(strongest_cell(table))
 
 
-def _write(out: Path, found: object) -> None:
+def _write(out: Path, found: Any) -> None:
     from bcprobe.figures import style
     from bcprobe.results import write_table
 
-    table = found.table()  # type: ignore[attr-defined]
+    table = found.table()
     write_table(table, out / "patching.parquet")
     if "resid" in set(table["component"]):
-        style.save(found.plot(), out, "patching")  # type: ignore[attr-defined]
+        style.save(found.plot(), out, "patching")
+
+
+def _write_steering(out: Path, found: Any) -> None:
+    from bcprobe.figures import style
+    from bcprobe.results import write_table
+
+    tables = {"directions": found.directions, "erasure": found.erasure, "steered": found.loop}
+    for name, table in tables.items():
+        if len(table):
+            write_table(table, out / f"{name}.parquet")
+    style.save(found.plot(), out, "directions")
 
 
 def steer(
@@ -106,7 +129,10 @@ def steer(
     fitted: Annotated[int, typer.Option(help="Other twins of each task to fit on.")] = 28,
     worlds: Annotated[int, typer.Option(help="Worlds of each task worked closed loop.")] = 8,
     details: Details = False,
+    device: Device = "auto",
+    threads: Threads = None,
     out: Out = None,
+    force: Force = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -116,12 +142,17 @@ def steer(
     the others, against 100 random directions; LEACE and iterated projection; then whole episodes.
     Tasks default to those the checkpoint was trained on.
     """
+    from bcprobe.files import output_folder
     from bcprobe.interventions.steer import steer as run
     from bcprobe.model.checkpoint import load_checkpoint
     from bcprobe.model.registry import tasks_for
 
     tasks = list(tasks_for(task, checkpoint))
-    model = load_checkpoint(checkpoint).requires_grad_(False)
+    use_cores(threads)
+    names = ("directions.parquet", "erasure.parquet", "directions.pdf", "directions.png")
+    more = ("steered.parquet",) if worlds else ()
+    files = None if out is None else output_folder(out, (*names, *more), force=force)
+    model = load_checkpoint(checkpoint, device)
     found = run(
         model,
         tasks,
@@ -131,17 +162,9 @@ def steer(
         seed=seed,
         progress=not json_,
     )
-    if out is not None:
-        from bcprobe.figures import style
-        from bcprobe.results import write_table
-
-        tables = {
-            "directions": found.directions, "erasure": found.erasure, "steered": found.loop
-        }  # fmt: skip
-        for name, table in tables.items():
-            if len(table):
-                write_table(table, out / f"{name}.parquet")
-        style.save(found.plot(), out, "directions")
+    if files is not None:
+        with files as folder:
+            _write_steering(folder, found)
     if json_:
         return print_json(found.as_dict())
     print_steering(found.directions, checkpoint, details=details)
