@@ -66,7 +66,8 @@ def probe(
     """Read a latent from the residual stream, layer by layer, with controls.
 
     Tasks default to those the checkpoint was trained on. Over several tasks: within each,
-    pooled, with each left out, and from each to each.
+    pooled (fitted on all), with each left out (fitted on the others), and from each to each. Nine
+    tasks of a nano network take a minute or two on two cores, and seconds when repeated.
     """
     use_cores(threads)
     check_name("latent", latent, LATENTS)
@@ -155,7 +156,11 @@ def figure(
         Path | None, typer.Option(help="Folder to draw into; default: that of the tables.")
     ] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Make the tables anew first, from checkpoints.")
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Make the tables anew first, from checkpoints: minutes each, some hours.",
+        ),
     ] = False,
     threads: Threads = None,
     json_: Json = False,

@@ -96,9 +96,10 @@ def show(
     }
     if json_:
         return print_json(document)
+    mistakes = document["mistakes"]
     typer.echo(
         f"wrote {out}: world {seed} worked by {episode.origin}, {len(episode)} clicks, "
-        f"{document['mistakes']} mistakes, score {episode.outcome.score:.2f}"
+        f"{mistakes} mistake{'s' * (mistakes != 1)}, score {episode.outcome.score:.2f}"
     )
 
 

