@@ -8,9 +8,17 @@ import sys
 import pandas as pd
 import pytest
 
+from bcprobe.activations.dataset import Activations
 from bcprobe.cli.__main__ import main
-from bcprobe.cli.report import print_patching, print_steering, strongest_cell, strongest_direction
+from bcprobe.cli.report import (
+    print_patching,
+    print_probe,
+    print_steering,
+    strongest_cell,
+    strongest_direction,
+)
 from bcprobe.interventions import directions, maps
+from bcprobe.probes.protocol import probe
 
 
 def cell(tokens: str, layer: int, estimate: float, **others: object) -> dict[str, object]:
@@ -59,6 +67,23 @@ def test_the_conclusion_names_the_strongest_small_group_with_its_interval() -> N
     assert "do not differ" in strongest_cell(CELLS[:0])
 
 
+def test_a_probe_prints_its_layers_and_baselines_and_all_rows_when_asked(
+    planted: Activations, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    found = probe(planted, "mistake")
+    print_probe(found, "planted", 8, details=False)
+    few = capsys.readouterr().out.splitlines()
+    firsts = [line.split()[0] for line in few[3:]]
+    assert firsts.count("probe") == 3
+    assert {"untrained", "pixels", "click_history", "selectivity", "layer:"} <= set(firsts)
+    assert len(few) < 20
+    print_probe(found, "planted", 8, details=True)
+    every = capsys.readouterr().out.splitlines()
+    assert len([line for line in every if line.startswith("probe ")]) > 3
+    assert "control_task" in "".join(every)
+
+
 def test_directions_end_with_the_strongest_that_is_no_control(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -82,6 +107,11 @@ def test_directions_end_with_the_strongest_that_is_no_control(
     few = capsys.readouterr().out
     assert "0.400" in few
     assert "0.700" not in few
+    assert "random_norm" not in few
+    print_steering(pd.concat([table, table.assign(task="mice")]), "nano", details=False)
+    shown = capsys.readouterr().out
+    assert shown.count("add lda within") == 2
+    assert "logistic" not in shown
     print_steering(table, "nano", details=True)
     assert "0.700" in capsys.readouterr().out
 

@@ -31,10 +31,12 @@ def print_probe(found: ProbeResult, checkpoint: str, episodes: int, *, details: 
     if len(found.tasks) > 1:
         where = f"{where} at {short(best.site)}"
     title = f"{where}, {checkpoint}, {episodes} episodes of each task"
-    if len(found.tasks) > 1:
+    if details:
+        _print_all(found, title)
+    elif len(found.tasks) > 1:
         _print_tasks(found, title)
     else:
-        _print_layers(found, title, details)
+        _print_layers(found, title)
     for name, reason in found.skipped.items():
         typer.echo(f"{name} is skipped: {reason}")
 
@@ -60,15 +62,23 @@ def conclusion(found: ProbeResult) -> str:
     return f"{line}; highest baseline: {highest} {known[highest].estimate:.3f}"
 
 
-def _print_layers(found: ProbeResult, title: str, details: bool) -> None:
-    """The probe at each layer, then what it is held against; all rows with ``details``."""
+def _print_all(found: ProbeResult, title: str) -> None:
+    """Every row of the result but the points of its curves."""
+    table = found.table()
+    table = table[table["scheme"] != "roc"]
+    names = ["kind", "scheme", "test_task", "negatives", "site", "token", "metric"]
+    names = [name for name in names if name == "kind" or _varies(table[name])]
+    rows = [
+        [*(short(str(getattr(row, name))) for name in names), number(row), row.n]
+        for row in table.itertuples()
+    ]
+    columns = [name.replace("test_task", "task").replace("kind", "probe") for name in names]
+    print_table([*columns, "score [95 %]", "n"], rows, title)
+
+
+def _print_layers(found: ProbeResult, title: str) -> None:
+    """The probe at each layer, then what it is held against."""
     table, best, score = found.table(), found.best, f"{found.metric} [95 %]"
-    if details:
-        rows = [
-            [row.kind, row.negatives, short(row.site), row.token, number(row), row.n]
-            for row in table.itertuples()
-        ]
-        return print_table(["probe", "negatives", "site", "token", score, "n"], rows, title)
     table = table[table["token"].isin(["", "cls"]) & (table["negatives"] == best.negatives)]
     probes = table[table["kind"] == "probe"].sort_values("layer")
     beside = table[table["kind"].isin(BESIDE) & table["site"].isin(["", best.site])]
@@ -82,7 +92,6 @@ def _print_layers(found: ProbeResult, title: str, details: bool) -> None:
         "layer: [cls] after so many blocks (none: sees no inside of the model); n: steps. "
         f"{ALL_ROWS}"
     )
-    return None
 
 
 def _print_tasks(found: ProbeResult, title: str) -> None:
@@ -96,7 +105,7 @@ def _print_tasks(found: ProbeResult, title: str) -> None:
     print_table(["task", *(name.replace("_", " ") for name in schemes)], rows, title)
     typer.echo(
         "within: fitted and tested on one task; pooled: fitted on all; left out: fitted on the "
-        "other tasks"
+        f"other tasks. {ALL_ROWS}"
     )
     controls = [[name, number(score), score.n] for name, score in found.controls().items()]
     print_table(["control of the pooled probe", found.metric, "n"], controls)
@@ -170,9 +179,7 @@ def strongest_cell(table: pd.DataFrame) -> str:
     if not len(effects):
         return "no effect is told: the two sides do not differ in what the model answers"
     row: Any = effects.loc[effects["estimate"].idxmax()]
-    where = f"{row['component']} at {row['tokens']}, layer {row['layer']:.0f}".replace(
-        "layer -1", "all layers"
-    )
+    where = f"{row['component']} at {row['tokens']}, {_layer(row['layer'])}"
     head = "" if row["head"] != row["head"] else f", head {row['head']:.0f}"
     lag = f", frame {row['lag']}" if _varies(effects["lag"]) else ""
     return (
@@ -182,27 +189,49 @@ def strongest_cell(table: pd.DataFrame) -> str:
 
 
 def print_steering(directions: pd.DataFrame, checkpoint: str, *, details: bool) -> None:
-    """Effects of directions at a coefficient of 1: on the wrong side, or with ``details`` both."""
+    """Effects at a coefficient of 1 on the wrong side, of several tasks the strongest of each.
+
+    With ``details`` all directions, their controls among them, on both sides.
+    """
     own = _at_one(directions)
-    shown = own if details else own[own["start"] == "wrong"]
-    columns = ["direction", *(["side"] if details else []), "effect", "% norm", "% cov"]
-    for (task, tokens, layer), part in shown.groupby(["task", "tokens", "layer"], sort=False):
+    if not details:
+        own = _of_interest(own)
+    if not details and own["task"].nunique() > 1:
         rows = [
-            [
-                f"{row.operation} {row.kind} {row.source}",
-                *([row.start] if details else []),
-                number(row),
-                _percent(row.percentile_norm),
-                _percent(row.percentile_covariance),
-            ]
-            for row in part.itertuples()
+            [row.task, f"{row.tokens}, {_layer(row.layer)}", *_direction_row(row)]
+            for row in map(_strongest, (part for _, part in own.groupby("task", sort=False)))
         ]
-        where = "all layers" if layer < 0 else f"layer {layer}"
-        print_table(columns, rows, f"{checkpoint}, {task}: {tokens}, {where}")
+        columns = ["task", "site", "direction", "effect", "% norm", "% cov"]
+        print_table(columns, rows, f"{checkpoint}: the strongest of each task")
+    else:
+        for (task, tokens, layer), part in own.groupby(["task", "tokens", "layer"], sort=False):
+            sides = [[row.start] if details else [] for row in part.itertuples()]
+            rows = [
+                [name, *side, *numbers]
+                for side, (name, *numbers) in zip(
+                    sides, map(_direction_row, part.itertuples()), strict=True
+                )
+            ]
+            columns = ["direction", *(["side"] if details else []), "effect", "% norm", "% cov"]
+            print_table(columns, rows, f"{checkpoint}, {task}: {tokens}, {_layer(layer)}")
     typer.echo(
         "effect: 1 makes the answer that of the other side; % norm, % cov: percentile among random "
         "directions of equal norm, of equal covariance"
-        + ("" if details else ". --details: both sides edited")
+        + ("" if details else f". {ALL_ROWS}, both sides edited")
+    )
+
+
+def strongest_direction(directions: pd.DataFrame) -> str:
+    """The direction that moves the wrong side's answer furthest towards the right one's."""
+    own = _of_interest(_at_one(directions))
+    if not len(own):
+        return "no effect is told: the two sides do not differ in what the model answers"
+    row = _strongest(own)
+    beside = _percent(row.percentile_norm)
+    percentile = f", percentile {beside} of random directions of equal norm" if beside else ""
+    return (
+        f"strongest: {_direction_row(row)[0]} at {row.tokens}, {_layer(row.layer)}, {row.task}: "
+        f"effect {_with_interval(row)}{percentile}"
     )
 
 
@@ -210,20 +239,26 @@ def _at_one(directions: pd.DataFrame) -> pd.DataFrame:
     return directions[(directions["metric"] == "effect") & (directions["coefficient"] == 1)]
 
 
-def strongest_direction(directions: pd.DataFrame) -> str:
-    """The direction that moves the wrong side's answer furthest towards the right one's."""
-    own = _at_one(directions)
-    own = own[(own["start"] == "wrong") & ~own["kind"].str.contains(CONTROLS)]
-    if not len(own):
-        return "no effect is told: the two sides do not differ in what the model answers"
-    row: Any = own.loc[own["estimate"].idxmax()]
-    where = "all layers" if row["layer"] < 0 else f"layer {row['layer']}"
-    beside = _percent(row["percentile_norm"])
-    percentile = f", percentile {beside} of random directions of equal norm" if beside else ""
-    return (
-        f"strongest: {row['operation']} {row['kind']} {row['source']} at {row['tokens']}, {where}, "
-        f"{row['task']}: effect {_with_interval(row)}{percentile}"
-    )
+def _of_interest(own: pd.DataFrame) -> pd.DataFrame:
+    """Directions added, and those searched for, which are swapped; the wrong side, no control."""
+    searched = own["kind"].str.startswith("das") | (own["operation"] == "add")
+    return own[(own["start"] == "wrong") & searched & ~own["kind"].str.contains(CONTROLS)]
+
+
+def _strongest(own: pd.DataFrame) -> Any:
+    return own.loc[own["estimate"].idxmax()]
+
+
+def _direction_row(row: Any) -> list[str]:
+    """Name, effect, percentiles."""
+    name = f"{row.operation} {row.kind} {row.source}"
+    return [
+        name, number(row), _percent(row.percentile_norm), _percent(row.percentile_covariance)
+    ]  # fmt: skip
+
+
+def _layer(layer: float) -> str:
+    return "all layers" if layer < 0 else f"layer {layer:.0f}"
 
 
 def _with_interval(row: Any) -> str:
