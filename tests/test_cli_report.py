@@ -85,7 +85,7 @@ def test_a_probe_prints_its_layers_and_baselines_and_all_rows_when_asked(
 
 
 def test_directions_end_with_the_strongest_that_is_no_control(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = {
         "task": "dots", "tokens": "placed", "layer": 2, "operation": "add", "source": "within",
@@ -108,9 +108,12 @@ def test_directions_end_with_the_strongest_that_is_no_control(
     assert "0.400" in few
     assert "0.700" not in few
     assert "random_norm" not in few
+    monkeypatch.setenv("COLUMNS", "67")
     print_steering(pd.concat([table, table.assign(task="mice")]), "nano", details=False)
     shown = capsys.readouterr().out
-    assert shown.count("add lda within") == 2
+    assert shown.count("add lda") == 2
+    assert "direction" in shown
+    assert "\u2026" not in shown
     assert "logistic" not in shown
     print_steering(table, "nano", details=True)
     assert "0.700" in capsys.readouterr().out

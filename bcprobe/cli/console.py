@@ -42,10 +42,11 @@ def print_table(columns: list[str], rows: list[list[Any]], title: str = "") -> N
     if title:
         console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP - 1, 0, 0))
+    widths = _widths(columns, cells, console.width)
     for place, column in enumerate(columns):
         numeric = place > 0 and _numeric(cells, place)
         justify: Any = "right" if numeric else "left"
-        table.add_column(column, justify=justify, no_wrap=numeric or place == 0)
+        table.add_column(column, justify=justify, width=widths[place])
     for row in cells:
         table.add_row(*row)
     console.print(table)
@@ -71,13 +72,28 @@ def fitted(columns: list[str], rows: list[list[Any]], width: int) -> list[list[s
 
 def _width(columns: list[str], rows: list[list[str]]) -> int:
     """Characters of a table's line at least: names and numbers are whole, text wraps at spaces."""
-    total = 0
+    least = [_least(rows, place, column) for place, column in enumerate(columns)]
+    return sum(least) + _GAP * (len(least) - 1)
+
+
+def _widths(columns: list[str], rows: list[list[str]], width: int) -> list[int]:
+    """Characters of each column: what it takes at least, and of the rest what its text can use."""
+    found = [_least(rows, place, column) for place, column in enumerate(columns)]
+    spare = width - _width(columns, rows)
     for place, column in enumerate(columns):
-        texts = [row[place] for row in rows]
-        whole = place == 0 or _numeric(rows, place)
-        parts = [part for text in texts for part in (text.split("\n") if whole else text.split())]
-        total += max(map(len, [*column.split(), *parts]), default=0) + _GAP
-    return total - _GAP
+        lines = [line for row in rows for line in row[place].split("\n")]
+        more = min(spare, max(map(len, [column, *lines])) - found[place])
+        found[place] += more
+        spare -= more
+    return found
+
+
+def _least(rows: list[list[str]], place: int, column: str) -> int:
+    """Characters that a column takes at least."""
+    texts = [row[place] for row in rows]
+    whole = place == 0 or _numeric(rows, place)
+    parts = [part for text in texts for part in (text.split("\n") if whole else text.split())]
+    return max(map(len, [*column.split(), *parts]), default=0)
 
 
 def _numeric(rows: list[list[str]], place: int) -> bool:
