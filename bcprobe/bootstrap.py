@@ -62,6 +62,23 @@ def interval(estimate: float, values: ArrayLike, n: int, units: int | None = Non
     return Score(estimate, float(lower), float(upper), n)
 
 
+def difference_of(values: Floats, units: int) -> Score:
+    """A difference of two shares, the first value, with the `interval` of the others.
+
+    Where every resample gives the same, as when no unit differs, the interval is the `exact` one of
+    the share of ``units`` that differ, to both sides of 0 if none does.
+    """
+    score = interval(float(values[0]), values[1:], units)
+    if abs(score.estimate) not in (0.0, 1.0) or score.lower != score.upper:
+        return score
+    low, high = exact(abs(score.estimate) * units, units)
+    if score.estimate == 0:
+        low = -high
+    elif score.estimate < 0:
+        low, high = -high, -low
+    return Score(score.estimate, low, high, units)
+
+
 def exact(successes: float, units: int) -> tuple[float, float]:
     """95 % interval (Clopper and Pearson 1934) of a share of ``units`` independent units.
 
@@ -137,11 +154,13 @@ def cluster_bootstrap(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    share: bool = False,
 ) -> Score:
     """``statistic(row_weights)`` with the percentile interval of a cluster bootstrap.
 
     ``groups`` [row] names each row's cluster (the episode). ``statistic`` gets one weight
-    per row: how often the row's cluster was drawn. Resamples on which it is nan are left out. The
+    per row: how often the row's cluster was drawn. Resamples on which it is nan are left out. A
+    ``share`` (0-1, such as an AUC) that is 0 or 1 in every resample has the `exact` interval. The
     interval of a single cluster is nan: it says nothing about others.
     """
     _, code = np.unique(np.asarray(groups), return_inverse=True)
@@ -152,7 +171,7 @@ def cluster_bootstrap(
     if count == 1:
         return Score(estimate, math.nan, math.nan, count)
     values = [statistic(draw[code]) for draw in paired_draws(count, resamples, seed)]
-    return interval(estimate, values, count)
+    return interval(estimate, values, count, count if share else None)
 
 
 def mean_score(values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES) -> Score:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bcprobe.bootstrap import Z_95, exact, interval, max_t, mean_score, spread_interval
+from bcprobe.bootstrap import (
+    Z_95,
+    cluster_bootstrap,
+    difference_of,
+    exact,
+    interval,
+    max_t,
+    mean_score,
+    spread_interval,
+)
 
 
 def test_a_degenerate_bootstrap_gives_the_exact_interval() -> None:
@@ -40,3 +49,19 @@ def test_simultaneous_intervals_are_wider_the_more_is_compared() -> None:
     assert one == pytest.approx(Z_95, abs=0.06)
     assert six == pytest.approx(2.63, abs=0.1)
     assert max_t(np.zeros(2), np.ones((10, 2))) == Z_95
+
+
+def test_a_difference_that_no_unit_shows_is_not_known_to_be_none() -> None:
+    none = difference_of(np.zeros(100), 16)
+    most = exact(0, 16)[1]
+    assert (none.lower, none.upper) == (-most, most)
+    lost = difference_of(np.full(100, -1.0), 16)
+    assert (lost.lower, lost.upper) == (-1.0, -exact(16, 16)[0])
+    some = difference_of(np.array([0.0, -0.5, 0.5]), 16)
+    assert -0.5 < some.lower < 0 < some.upper < 0.5
+
+
+def test_an_auc_of_one_in_every_resample_has_the_exact_interval() -> None:
+    score = cluster_bootstrap(np.arange(16), lambda weights: 1.0, share=True)
+    assert (score.lower, score.upper) == exact(16, 16)
+    assert cluster_bootstrap(np.arange(16), lambda weights: 1.0).lower == 1.0

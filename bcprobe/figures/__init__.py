@@ -31,6 +31,8 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "cosines": probing.plot_cosines,
     "dagger": behaviour.plot_dagger,
     "directions": causes.plot_directions,
+    "erasure": causes.plot_erasure,
+    "steered": causes.plot_steered,
     "dots_mistake_probe": probing.plot_layers,
     "dots_psychometric": probing.plot_psychometric,
     "emergence": learning.plot_emergence,

@@ -47,6 +47,33 @@ CLOUDS = {
     "random_norm": Look("random, same norm (95 %)", "grey", "", ":"),
     "random_covariance": Look("random, same covariance (95 %)", "black", "", "--"),
 }
+#: Kinds of erasure and rank -> how they are shown.
+ERASURES = {
+    "none": Look("as it is", "black", "o", ""),
+    "leace": Look("LEACE, rank 1", "blue", "s", ""),
+    "projection": Look("projection, rank 4", "green", "D", ""),
+    "random": Look("random, rank 4 (95 %)", "grey", "", ":"),
+}
+ERASED_RANKS = {"none": 0, "leace": 1, "projection": 4, "random": 4}
+#: Columns of the erasure figure: metric, twin -> title.
+ERASED = {
+    ("auc", ""): "AUC of a new probe",
+    ("p_undo", START): "P(Undo) after\na mistake",
+    ("p_undo", "right"): "P(Undo) after\na right placement",
+}
+#: Conditions of the closed loop, and what is drawn of them (differences from the unedited model).
+CONDITIONS = {
+    "less mistake": Look("less mistake", "blue", "s", ""),
+    "more mistake": Look("more mistake", "vermillion", "^", ""),
+    "LEACE": Look("LEACE", "green", "D", ""),
+    "random": Look("random, same norm", "grey", "o", "", filled=False),
+    "random erasure": Look("random erasure", "black", "o", "", filled=False),
+}
+STEERED = {
+    "corrected change": "mistakes corrected",
+    "needless_undo change": "needless Undos",
+    "success change": "success",
+}
 #: Columns of the circuit, left to right: what starts a node's name.
 PLACES = (
     ("mark", "previous", "MLP"),
@@ -167,6 +194,57 @@ def plot_directions(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@in_style()
+def plot_erasure(table: pd.DataFrame) -> Figure:
+    """What is left when the mistake is erased where it is carried most, task by task.
+
+    ``table`` is that of `bcprobe.interventions.erase.erase`; of a task's sites the first is drawn.
+    Left: a probe fitted anew after the erasure; right: the model's answer.
+    """
+    first = table.groupby("task")[["tokens", "layer"]].transform("first")
+    own = table[(table["tokens"] == first["tokens"]) & (table["layer"] == first["layer"])]
+    own = own[own["rank"] == own["kind"].map(ERASED_RANKS)]
+    tasks = {task: name for task, name in TASKS.items() if task in set(own["task"])}
+    figure = new_figure(0.9 + 0.36 * len(tasks), TEXT)
+    axes = figure.subplots(1, len(ERASED), sharey=True)
+    for axis, ((metric, start), title) in zip(axes, ERASED.items(), strict=True):
+        part = own[(own["metric"] == metric) & (own["start"] == start)]
+        looks = {k: v for k, v in ERASURES.items() if k != "random"}
+        rows(axis, part, tasks, "kind", looks)
+        _clouds(axis, part, {"random": ERASURES["random"]}, tasks)
+        axis.set(title=title, xlim=(-0.03, 1.03))
+    legend(figure, [*unjoined(looks.values()), ERASURES["random"]], ncols=4)
+    return figure
+
+
+@in_style()
+def plot_steered(table: pd.DataFrame) -> Figure:
+    """What edits of the located site change while the model works alone, task by task.
+
+    ``table`` is that of `bcprobe.interventions.closed_loop.steer_loop`, of several tasks.
+    """
+    tasks = {task: name for task, name in TASKS.items() if task in set(table["task"])}
+    figure = new_figure(0.9 + 0.42 * len(tasks), TEXT)
+    axes = figure.subplots(1, len(STEERED), sharey=True)
+    for axis, (metric, title) in zip(axes, STEERED.items(), strict=True):
+        rows(axis, table[table["metric"] == metric], tasks, "condition", CONDITIONS)
+        axis.axvline(0, color=COLOURS["black"], lw=0.6, zorder=1)
+        axis.set(title=title, xlabel="change of the share")
+    legend(figure, unjoined(CONDITIONS.values()), ncols=5)
+    return figure
+
+
+def _clouds(
+    axis: Axes, table: pd.DataFrame, looks: Mapping[str, Look], tasks: Mapping[str, str]
+) -> None:
+    """Vertical ticks at the ends of the random draws' range, in each task's row."""
+    place = {task: number for number, task in enumerate(tasks)}
+    for kind, look in looks.items():
+        for row in table[table["kind"] == kind].itertuples():
+            ends = place[row.task] - 0.42, place[row.task] + 0.42
+            axis.vlines([row.lower, row.upper], *ends, color=look.hex, ls=look.dashes, lw=0.8)
+
+
 def _kinds(
     axis: Axes,
     table: pd.DataFrame,
@@ -177,11 +255,7 @@ def _kinds(
 ) -> None:
     own = table[(table["operation"] == operation) & (table["coefficient"] == coefficient)]
     rows(axis, own[own["source"] == source], tasks, "kind", KINDS)
-    place = {task: number for number, task in enumerate(tasks)}
-    for kind, look in CLOUDS.items():
-        for row in own[own["kind"] == kind].itertuples():
-            ends = place[row.task] - 0.42, place[row.task] + 0.42
-            axis.vlines([row.lower, row.upper], *ends, color=look.hex, ls=look.dashes, lw=0.8)
+    _clouds(axis, own, CLOUDS, tasks)
     axis.axvline(0, color=COLOURS["black"], lw=0.6, zorder=1)
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bcprobe.bootstrap import paired_draws, ratio, score_of, with_all
+from bcprobe.bootstrap import difference_of, paired_draws, ratio, score_of, with_all
 from bcprobe.episodes.episode import Episode
 from bcprobe.episodes.model_policy import ModelPolicy
 from bcprobe.episodes.record import MAX_STEPS, work
@@ -179,10 +179,10 @@ def steer_loop(
     for name, own in found.items():
         for metric in own[0].above:
             values = _resampled(own, metric, draws)
-            score = score_of(values, len(own))
+            score = score_of(values, len(own), units=len(own))
             rows.append({"condition": name, "metric": metric, **score.__dict__})
             if name != "none":
-                change = score_of(values - _resampled(found["none"], metric, draws), len(own))
+                change = difference_of(values - _resampled(found["none"], metric, draws), len(own))
                 rows.append({"condition": name, "metric": f"{metric} change", **change.__dict__})
     return pd.DataFrame([{"task": task, **row} for row in rows], columns=list(COLUMNS))
 

@@ -207,7 +207,7 @@ def _auc_rows(
         def auc(weights: Floats, read: Floats = read) -> float:
             return float(roc_auc_score(y, read, sample_weight=weights))
 
-        score = cluster_bootstrap(groups, auc, resamples=RESAMPLES)
+        score = cluster_bootstrap(groups, auc, resamples=RESAMPLES, share=True)
         yield {"kind": one.kind, "rank": one.rank, "start": "", "metric": "auc", **score.__dict__}
 
 

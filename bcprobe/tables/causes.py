@@ -6,10 +6,10 @@ from functools import cache, lru_cache
 
 import pandas as pd
 
-from bcprobe.interventions.directions import Site, bases, compare, gather
 from bcprobe.interventions.maps import Patching, patch
 from bcprobe.interventions.pairs import twins
 from bcprobe.interventions.paths import route, trace
+from bcprobe.interventions.steer import Steering, steer
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.registry import (
     NINE_TASK_CHECKPOINT,
@@ -20,13 +20,9 @@ from bcprobe.model.registry import (
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tables.evaluation import POINTER, TASK
 
-#: Pairs of each task behind its map, the frames after the placement, and the pairs of these that
-#: routes and directions are tested on.
-PAIRS, LAGS, TESTED = 24, 2, 16
-#: Other pairs that directions are fitted on, and those of them that are aligned to answers.
-FITTED, LEARNED = 28, 8
-#: Tokens whose direction is moved, each after the layer where it holds the mistake.
-MOVED = ("placed", "cls")
+#: Pairs of each task behind its map, the frames after the placement, the pairs of these that routes
+#: and directions are tested on, and the worlds worked in closed loop.
+PAIRS, LAGS, TESTED, WORLDS = 24, 2, 16, 16
 
 
 def patching() -> pd.DataFrame:
@@ -56,19 +52,22 @@ def circuit() -> pd.DataFrame:
 
 def directions() -> pd.DataFrame:
     """How far directions of each kind move the answer, from each source, beside random ones."""
-    tasks = _tasks()
-    fitted = {task: twins(task, FITTED, seed=1) for task in tasks}
-    train = {task: gather(_model(), pairs) for task, pairs in fitted.items()}
-    parts = []
-    for task in tasks:
-        found = _map(task)
-        others = [pairs[0] for other, pairs in fitted.items() if other != task]
-        for tokens in MOVED:
-            site = Site(tokens, found.layer_of(tokens))
-            learned = bases(_model(), site, fitted[task][:LEARNED], others, ranks=(1,))
-            tested = found.pairs[:TESTED]
-            parts.append(compare(_model(), task, site, train, tested, learned=learned))
-    return pd.concat(parts, ignore_index=True)
+    return _steering().directions.assign(checkpoint=NINE_TASK_CHECKPOINT)
+
+
+def erasure() -> pd.DataFrame:
+    """What erasing the mistake does to the probe and to the answer, beside random erasures."""
+    return _steering().erasure.assign(checkpoint=NINE_TASK_CHECKPOINT)
+
+
+def steered() -> pd.DataFrame:
+    """Closed loop with the located site moved along the mistake, erased, and at random."""
+    return _steering().loop.assign(checkpoint=NINE_TASK_CHECKPOINT)
+
+
+@cache
+def _steering() -> Steering:
+    return steer(_model(), _tasks(), pairs=TESTED, worlds=WORLDS)
 
 
 @lru_cache(maxsize=1)
