@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -47,6 +48,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         picture = ROOT / "figures" / f"{name}.png"
         files.append(File.generated(config, f"pictures/{picture.name}", abs_src_path=str(picture)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Pictures where the site has them; in the repository they lie in ``figures/``."""
+    return markdown.replace("](../figures/", "](pictures/")
 
 
 def _page(title: str) -> str:

@@ -60,6 +60,6 @@ def test_every_bold_number_names_its_row_and_every_picture_is_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert len(FOUND) > 50
     assert len(re.findall(r"\*\*-?[\d.,]+ \[", text)) == len(FOUND)
-    pictures = re.findall(r"\(pictures/(\w+)\.png\)", text)
+    pictures = re.findall(r"\(\.\./figures/(\w+)\.png\)", text)
     assert pictures
     assert all((ROOT / "figures" / f"{name}.png").is_file() for name in pictures)
