@@ -18,7 +18,7 @@ import torch
 from bcprobe.interventions.maps import cells, edit_of, sites_of
 from bcprobe.interventions.pairs import Pair, twins
 from bcprobe.interventions.patch import CELLS, Bench, Edit
-from bcprobe.interventions.targets import Targets
+from bcprobe.interventions.targets import ClickTargets
 from bcprobe.model.checkpoint import load_checkpoint
 from bcprobe.model.transformer import ClickTransformer
 
@@ -73,7 +73,7 @@ def main(checkpoint: str = "nine-nano-longer", count: str = "4") -> None:
         edits = [edit_of(cell, model.config, pair) for cell in cells(model.config)]
         start = time.process_time()
         bench = Bench(model, pair, sites_of(model.config, edits))
-        found = bench.run(1, edits, Targets(model, [pair.button("Undo")]))[0][:, 0, 0].exp()
+        found = bench.run(1, edits, ClickTargets(model, [pair.button("Undo")]))[0][:, 0, 0].exp()
         ours = time.process_time() - start
         start = time.process_time()
         every = len(edits) // LOOPED

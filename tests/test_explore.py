@@ -24,7 +24,7 @@ from bcprobe.explore import CELL, Explorer, explore
 from bcprobe.gui.layouts import button_rect
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.cards import make_card, write_card
+from bcprobe.probes.cards import make_probe_card, write_probe_card
 from bcprobe.probes.directions import Direction
 from bcprobe.probes.read_out import read_out
 from bcprobe.tasks import get_task
@@ -60,8 +60,8 @@ def card(folder: Path, width: int) -> Path:
     score = {"estimate": 0.9, "lower": 0.8, "upper": 1.0, "n": 10}
     known = {"latent": "mistake", "site": SITE, "layer": 2, "checkpoint": "small"}
     asked = {"task": "colored_dot_tracking", "episodes": 3, "negatives": "all", "metric": "auc"}
-    made = make_card(direction, **known, **asked, **hashes, score=score, controls={})
-    write_card(folder, made, unit)
+    made = make_probe_card(direction, **known, **asked, **hashes, score=score, controls={})
+    write_probe_card(folder, made, unit)
     return folder
 
 

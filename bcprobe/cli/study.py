@@ -17,7 +17,7 @@ from bcprobe.studies import NAMES, SIZES, get_study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bcprobe.studies.study import Run, Runs
+    from bcprobe.studies.study import Runs, StudyRun
 
 
 def study(
@@ -127,7 +127,7 @@ class _Report:
     def __exit__(self, *error: Any) -> None:
         self.bar.__exit__(*error)
 
-    def __call__(self, run: Run, reason: str | None) -> None:
+    def __call__(self, run: StudyRun, reason: str | None) -> None:
         """Show that a run begins (None), ended (empty) or failed."""
         if reason is None:
             self.bar.advance(0, f"{self.ended}/{self.count} {run.name}")

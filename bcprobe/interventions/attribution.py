@@ -22,7 +22,7 @@ from bcprobe.bootstrap import draw_counts, interval
 from bcprobe.errors import InputError
 from bcprobe.interventions.maps import (
     Answers,
-    Cell,
+    MapCell,
     Patching,
     cells,
     edit_of,
@@ -60,7 +60,7 @@ def attribute(
         raise InputError("component 'memory' has no gradient of its own; patch it exactly")
     options: dict[str, Any] = {"components": components, "tokens": tokens, "layers": layers}
 
-    def wanted(count: int) -> list[Cell]:
+    def wanted(count: int) -> list[MapCell]:
         return cells(model.config, count, at=lags, heads=heads, **options)
 
     return over_pairs(
@@ -70,7 +70,7 @@ def attribute(
 
 
 def _attributed(
-    model: ClickTransformer, wanted: Sequence[Cell], lags: int, pair: Pair
+    model: ClickTransformer, wanted: Sequence[MapCell], lags: int, pair: Pair
 ) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
     edits = [edit_of(cell, model.config, pair) for cell in wanted]
     sites = sites_of(model.config, edits)
@@ -119,7 +119,7 @@ class Agreement:
     start: str
     later: int
     rank: Score
-    worst: Cell
+    worst: MapCell
     exact: float
     fast: float
 

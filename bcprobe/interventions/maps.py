@@ -33,7 +33,7 @@ from bcprobe.interventions.patch import (
     Place,
     foil,
 )
-from bcprobe.interventions.targets import Targets, around
+from bcprobe.interventions.targets import ClickTargets, around
 from bcprobe.model.config import ClickTransformerConfig
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.parallel import in_processes
@@ -66,7 +66,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class MapCell:
     """One cell of a map.
 
     ``layer``: of ``resid``, the blocks before it (0 to all); of other components, the block,
@@ -102,7 +102,9 @@ def token_groups(config: ClickTransformerConfig, pair: Pair) -> dict[str, tuple[
     return {name: tokens for name, tokens in groups.items() if tokens}
 
 
-def edit_of(cell: Cell, config: ClickTransformerConfig, pair: Pair, change: Change = SWAP) -> Edit:
+def edit_of(
+    cell: MapCell, config: ClickTransformerConfig, pair: Pair, change: Change = SWAP
+) -> Edit:
     """The edit that a cell stands for."""
     tokens = token_groups(config, pair)[cell.tokens]
     if cell.component == "memory":
@@ -118,7 +120,7 @@ def edit_of(cell: Cell, config: ClickTransformerConfig, pair: Pair, change: Chan
 
 
 def _memory(
-    cell: Cell, config: ClickTransformerConfig, tokens: tuple[int, ...], change: Change
+    cell: MapCell, config: ClickTransformerConfig, tokens: tuple[int, ...], change: Change
 ) -> Edit:
     """Keys and values of some tokens, of a layer or all; those of the others stay as they were."""
     every = cell.layer == EVERY_LAYER
@@ -135,7 +137,7 @@ def _memory(
     return Edit(tuple(parts))
 
 
-def reaches(config: ClickTransformerConfig, cell: Cell, later: int) -> bool:
+def reaches(config: ClickTransformerConfig, cell: MapCell, later: int) -> bool:
     """Whether the answer at lag ``later`` can depend on a cell at all."""
     if later < cell.lag or (cell.component == "memory" and later == cell.lag):
         return False
@@ -159,7 +161,7 @@ def cells(
     layers: Sequence[int] | None = None,
     at: Sequence[int] | None = None,
     heads: bool = True,
-) -> list[Cell]:
+) -> list[MapCell]:
     """Cells of a map over frames at ``lags`` lags (or those in ``at``), which can reach an answer.
 
     ``tokens`` default to the groups the model has, ``layers`` to all. Components of attention are
@@ -180,7 +182,7 @@ def cells(
         if not 0 <= layer <= config.n_layers:
             raise InputError(f"no layer {layer}; the model has 0 to {config.n_layers}")
     wanted = [
-        Cell(name, layer, group, lag, head)
+        MapCell(name, layer, group, lag, head)
         for name in components
         for layer in _layers(config, name, layers)
         for head in (range(config.n_heads) if heads and name in PER_HEAD else (None,))
@@ -232,7 +234,7 @@ class Answers:
         }
         self.names = (*rects, "p_other")
         foils = [foil(bench, lag, buttons) for lag in range(bench.lags)]
-        self.targets = Targets(bench.model, [*rects.values(), *foils])
+        self.targets = ClickTargets(bench.model, [*rects.values(), *foils])
 
     def undo(self, log_probs: torch.Tensor, lag: int) -> torch.Tensor:
         """log P(Undo) - log P(foil) of an answer's log-probabilities [..., rectangle], in nats."""
@@ -264,7 +266,7 @@ class Patching:
 
     task: str
     pairs: tuple[Pair, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MapCell, ...]
     names: tuple[str, ...]
     plain: NDArray[np.float64]
     edited: NDArray[np.float64]
@@ -391,7 +393,7 @@ def patch(
     """
     options: dict[str, Any] = {"components": components, "tokens": tokens, "layers": layers}
 
-    def wanted(count: int) -> list[Cell]:
+    def wanted(count: int) -> list[MapCell]:
         return cells(model.config, count, at=lags, heads=heads, **options)
 
     return over_pairs(
@@ -406,8 +408,8 @@ Found = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]
 
 def over_pairs(
     pairs: Sequence[Pair],
-    wanted: Callable[[int], list[Cell]],
-    work: Callable[[list[Cell], int, Pair], Found],
+    wanted: Callable[[int], list[MapCell]],
+    work: Callable[[list[MapCell], int, Pair], Found],
     *,
     here: bool,
     workers: int | None,
@@ -443,7 +445,7 @@ def over_pairs(
 def _patched(
     model: ClickTransformer,
     extra: Mapping[str, Rect],
-    wanted: Sequence[Cell],
+    wanted: Sequence[MapCell],
     lags: int,
     pair: Pair,
 ) -> Found:

@@ -21,7 +21,7 @@ from transformer_lens.tools.analysis.interchange import NormMatchedPlacebo, Subs
 from bcprobe.errors import InputError
 from bcprobe.gui.layouts import Rect
 from bcprobe.interventions.pairs import Pair
-from bcprobe.interventions.targets import Targets, around
+from bcprobe.interventions.targets import ClickTargets, around
 from bcprobe.model.attention import Attention, KeyValues, Norm, rotary_table
 from bcprobe.model.transformer import ClickTransformer
 
@@ -272,7 +272,7 @@ class Bench:
             x = block(x, attend)
         return x
 
-    def plain(self, targets: Targets) -> Tensor:
+    def plain(self, targets: ClickTargets) -> Tensor:
         """Log-probabilities [side, lag, target] of the unedited model."""
         with torch.no_grad():
             found = [targets.log_probs(x, self.cells[:, lag]) for lag, x in enumerate(self.final)]
@@ -285,7 +285,7 @@ class Bench:
             return self.model.read(x, cells[:, None]).heat_map()[0, 0]
 
     def gradients(
-        self, side: int, targets: Targets, metric: Callable[[Tensor, int], Tensor]
+        self, side: int, targets: ClickTargets, metric: Callable[[Tensor, int], Tensor]
     ) -> list[dict[tuple[str, int], Tensor]]:
         """Gradients [token, ..., d] of each answer's metric at the kept sites, by (site, lag).
 
@@ -318,7 +318,7 @@ class Bench:
         self,
         side: int,
         edits: Sequence[Edit],
-        targets: Targets,
+        targets: ClickTargets,
         keep: Sequence[tuple[str, int]] = (),
         *,
         learn: bool = False,
@@ -372,7 +372,7 @@ class Bench:
         self,
         side: int,
         edits: Sequence[Edit],
-        targets: Targets,
+        targets: ClickTargets,
         keep: Sequence[tuple[str, int]],
     ) -> tuple[Tensor, dict[tuple[str, int], Tensor]]:
         """Answers [edit, lag from the first edited one on, target], and what is kept."""

@@ -20,7 +20,7 @@ from bcprobe.bootstrap import paired_draws
 from bcprobe.errors import InputError
 from bcprobe.interventions.maps import (
     Answers,
-    Cell,
+    MapCell,
     edit_of,
     ratios,
     reaches,
@@ -46,15 +46,15 @@ class Edge:
 
     sender: str
     receiver: str
-    source: Cell
-    target: Cell
+    source: MapCell
+    target: MapCell
     direct: bool = False
 
 
-def head_reads(config: ClickTransformerConfig, lag: int = 0) -> dict[str, Cell]:
+def head_reads(config: ClickTransformerConfig, lag: int = 0) -> dict[str, MapCell]:
     """Cells that the head reads of a frame: its query ([cls]) and its keys (the patches)."""
     return {
-        name: Cell("resid", config.n_layers, tokens, lag)
+        name: MapCell("resid", config.n_layers, tokens, lag)
         for name, tokens in READ.items()
         if config.head != "independent" or name == "query"
     }
@@ -162,27 +162,30 @@ def route(config: ClickTransformerConfig, mover: int) -> list[Edge]:
     (`bcprobe.interventions.maps.Patching.layer_of`).
     """
     mover = min(mover, config.n_layers - 1)
-    mark, click = Cell("resid", 0, "placed"), Cell("resid", 0, "previous")
-    held = Cell("resid", mover, "placed")
-    query, keys = Cell("resid", config.n_layers, "cls"), Cell("resid", config.n_layers, "patches")
-    undo = Cell("resid", config.n_layers, "undo")
+    mark, click = MapCell("resid", 0, "placed"), MapCell("resid", 0, "previous")
+    held = MapCell("resid", mover, "placed")
+    query, keys = (
+        MapCell("resid", config.n_layers, "cls"),
+        MapCell("resid", config.n_layers, "patches"),
+    )
+    undo = MapCell("resid", config.n_layers, "undo")
     edges = [
         Edge("mark's patch", "placed patch", mark, held),
         Edge("previous click", "placed patch", click, held),
         *(
-            Edge(f"MLP {block}", "placed patch", Cell("mlp_out", block, "placed"), held)
+            Edge(f"MLP {block}", "placed patch", MapCell("mlp_out", block, "placed"), held)
             for block in range(mover)
         ),
         Edge("placed patch", "query", held, query),
         Edge("placed patch", "keys", held, keys),
         Edge("placed patch", "Undo's key", held, undo),
         *(
-            Edge(f"head {mover}.{head}", name, Cell("z", mover, "all", 0, head), cell)
+            Edge(f"head {mover}.{head}", name, MapCell("z", mover, "all", 0, head), cell)
             for head in range(config.n_heads)
             for name, cell in (("query", query), ("Undo's key", undo))
         ),
         *(
-            Edge("placed patch", f"head {mover}.{head}", held, Cell("z", mover, "all", 0, head))
+            Edge("placed patch", f"head {mover}.{head}", held, MapCell("z", mover, "all", 0, head))
             for head in range(config.n_heads)
         ),
         Edge("query", "answer", query, query),

@@ -22,7 +22,7 @@ def around(x: int, y: int) -> Rect:
     return Rect(left, top, right - left, bottom - top)
 
 
-class Targets:
+class ClickTargets:
     """Rectangles on the screen, and how a model's head weighs them.
 
     Of a pointer head only the cells that a rectangle touches are read: the sum over the click

@@ -17,7 +17,7 @@ from bcprobe.probes.history import (
     history_matched,
     own_answer,
 )
-from bcprobe.probes.linear import Predictions, ProbeScore, cross_predict, score
+from bcprobe.probes.linear import HeldOut, ProbeScore, cross_predict, score
 from bcprobe.probes.many_tasks import SCHEMES, Schemes, TaskRows, by_task
 from bcprobe.probes.result import ADDED, LEFT_OUT, WITHIN
 from bcprobe.results import Score
@@ -26,14 +26,14 @@ from bcprobe.results import Score
 STRATA = 8
 
 
-def stacked(parts: Sequence[Predictions]) -> Predictions:
+def stacked(parts: Sequence[HeldOut]) -> HeldOut:
     """Out-of-fold predictions of a logistic regression on several out-of-fold scores."""
     first = parts[0]
     columns = np.stack([part.scores.astype(float) for part in parts], axis=1)
     return cross_predict("binary", columns.astype(np.float32), first.truth, first.groups)
 
 
-def conditional(probe: Predictions, base: Predictions) -> ProbeScore | None:
+def conditional(probe: HeldOut, base: HeldOut) -> ProbeScore | None:
     """AUC of the probe among rows of the same fold and about equal baseline score.
 
     `STRATA` quantiles of the baseline's score over mistakes and right placements, both counting the
@@ -50,13 +50,11 @@ def conditional(probe: Predictions, base: Predictions) -> ProbeScore | None:
     rows = np.isin(cells, both)
     if not rows.any():
         return None
-    kept = Predictions(
-        "binary", probe.truth[rows], probe.scores[rows], probe.groups[rows], cells[rows]
-    )
+    kept = HeldOut("binary", probe.truth[rows], probe.scores[rows], probe.groups[rows], cells[rows])
     return score(kept)
 
 
-def gain(probe: Predictions, bases: Sequence[Predictions]) -> ProbeScore:
+def gain(probe: HeldOut, bases: Sequence[HeldOut]) -> ProbeScore:
     """AUC of the baselines stacked with the probe, less that without it (paired over worlds)."""
     without, full = score(stacked(bases)), score(stacked([*bases, probe]))
     values: Floats = full.resampled - without.resampled
@@ -78,8 +76,8 @@ class TaskBaselines:
     """A task's rows with what the baselines predict there; by name, ``elsewhere`` from others."""
 
     rows: TaskRows
-    within: dict[str, Predictions]
-    elsewhere: Predictions | None
+    within: dict[str, HeldOut]
+    elsewhere: HeldOut | None
 
 
 def baselines(tasks: Sequence[TaskRows]) -> list[TaskBaselines]:
@@ -133,7 +131,7 @@ def baseline_rows(predicted: Schemes, sites: Sequence[str]) -> Iterator[dict[str
 
 
 def _added_rows(
-    known: Sequence[TaskBaselines], probes: Mapping[str, Predictions], **names: Any
+    known: Sequence[TaskBaselines], probes: Mapping[str, HeldOut], **names: Any
 ) -> Iterator[dict[str, Any]]:
     """AUC at equal baseline (``given_...``) and gain of a stack (``added_to_...``), by task."""
     for kind, bases in GIVEN.items():
@@ -156,7 +154,7 @@ def _added_rows(
 
 def _matched_rows(
     known: Sequence[TaskBaselines],
-    probes: Mapping[str, Mapping[str, Predictions]],
+    probes: Mapping[str, Mapping[str, HeldOut]],
     site: str,
     *,
     baselines: bool,
@@ -164,7 +162,7 @@ def _matched_rows(
     """Probes and baselines on rows matched in the click history."""
     chosen = {one.rows.task: history_matched(one.within[HISTORY]) for one in known}
     chosen = {task: rows for task, rows in chosen.items() if rows.any()}
-    sets: list[tuple[str, str, str, Mapping[str, Predictions]]] = [
+    sets: list[tuple[str, str, str, Mapping[str, HeldOut]]] = [
         (scheme, "probe", site, found) for scheme, found in probes.items()
     ]
     for name in (HISTORY, P_UNDO) if baselines else ():

@@ -25,7 +25,7 @@ OPERATIONS = {
 
 
 @dataclass(frozen=True)
-class Card:
+class ProbeCard:
     """What is known of a direction.
 
     ``classes`` names the rows of the tensor (the latent itself for binary and number
@@ -61,7 +61,7 @@ class Card:
         return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
-def make_card(direction: Direction, **known: Any) -> Card:
+def make_probe_card(direction: Direction, **known: Any) -> ProbeCard:
     """Card of a direction; ``known`` are the card's other fields."""
     scales: dict[str, Any] = {
         name: tuple(float(value) for value in getattr(direction, name))
@@ -70,10 +70,10 @@ def make_card(direction: Direction, **known: Any) -> Card:
     binary = direction.classes == (known["latent"],)
     what = known["latent"] if binary else "the class that names the row"
     sign = f"positive: more of {what}"
-    return Card(classes=direction.classes, sign=sign, position="cls", **scales, **known)
+    return ProbeCard(classes=direction.classes, sign=sign, position="cls", **scales, **known)
 
 
-def write_card(folder: Path | str, card: Card, directions: Floats) -> list[Path]:
+def write_probe_card(folder: Path | str, card: ProbeCard, directions: Floats) -> list[Path]:
     """Write tensor, card and README into the folder; returns their paths.
 
     ``directions`` [class, d] are stored as float32 under ``direction``, and as one [d] where
@@ -95,7 +95,7 @@ def write_card(folder: Path | str, card: Card, directions: Floats) -> list[Path]
     return [folder / name for name in (TENSOR, CARD, README)]
 
 
-def read_card(folder: Path | str) -> tuple[Card, Floats]:
+def read_probe_card(folder: Path | str) -> tuple[ProbeCard, Floats]:
     """Card and directions float64 [class, d] of a folder.
 
     Raises `InputError` if they are missing, damaged, or of a newer schema.
@@ -112,14 +112,14 @@ def read_card(folder: Path | str) -> tuple[Card, Floats]:
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
         }
-        card = Card(**values)
+        card = ProbeCard(**values)
         directions = load_file(Path(folder) / TENSOR)["direction"].astype(float)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"'{path}' is no direction card: {error}") from error
     return card, np.atleast_2d(directions)
 
 
-def _readme(card: Card) -> str:
+def _readme(card: ProbeCard) -> str:
     rows = [("probe", card.score), *card.controls.items()]
     lines = [f"| {name} | {_number(score)} |" for name, score in rows]
     uses = [f"- {name}: `{formula}`" for name, formula in card.operation.items()]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bcprobe.activations.labels import Question
 from bcprobe.bootstrap import Floats, Ints, interval
 from bcprobe.probes.controls import control_labels
-from bcprobe.probes.linear import C, Predictions, ProbeScore, mean_of, score, split
+from bcprobe.probes.linear import C, HeldOut, ProbeScore, mean_of, score, split
 from bcprobe.probes.logistic import fit_logistics
 from bcprobe.probes.result import score_row
 from bcprobe.results import Score
@@ -54,7 +54,7 @@ def recurring_types(labels: pd.DataFrame) -> Ints:
     return keys.groupby(list(keys), dropna=False).ngroup().to_numpy(np.int64)
 
 
-def lookup(truth: NDArray[np.generic], types: Ints, groups: Ints) -> Predictions:
+def lookup(truth: NDArray[np.generic], types: Ints, groups: Ints) -> HeldOut:
     """Out-of-fold share of positives of each row's type; of all rows where it never came."""
     scores, folds = np.empty(len(truth)), np.empty(len(truth), dtype=np.int64)
     count = int(types.max()) + 1
@@ -64,7 +64,7 @@ def lookup(truth: NDArray[np.generic], types: Ints, groups: Ints) -> Predictions
         base = float(truth[train].astype(float).mean())
         share = (up + base) / (seen + 1)
         scores[test], folds[test] = share[types[test]], number
-    return Predictions("binary", truth, scores, groups, folds)
+    return HeldOut("binary", truth, scores, groups, folds)
 
 
 def control_scores(
@@ -84,8 +84,7 @@ def control_scores(
         scores[test] = features[test] @ fits.weights.T + fits.intercepts
         folds[test] = number
     return [
-        score(Predictions("binary", own, scores[:, k], groups, folds))
-        for k, own in enumerate(labels)
+        score(HeldOut("binary", own, scores[:, k], groups, folds)) for k, own in enumerate(labels)
     ]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bcprobe.activations.labels import Question
 from bcprobe.bootstrap import Ints
 from bcprobe.parallel import in_processes
-from bcprobe.probes.linear import Predictions, split
+from bcprobe.probes.linear import HeldOut, split
 from bcprobe.types import SCREEN_HEIGHT, SCREEN_WIDTH, Click
 
 #: Side of the crop in px; epochs and rows of a batch of the fit.
@@ -68,14 +68,14 @@ def _cut(frame: NDArray[np.uint8], x: int, y: int) -> NDArray[np.uint8]:
     return frame[top : top + SIDE, left : left + SIDE]
 
 
-def convnet(question: Question, seen: NDArray[np.uint8], seed: int = 0) -> Predictions:
+def convnet(question: Question, seen: NDArray[np.uint8], seed: int = 0) -> HeldOut:
     """Out-of-fold scores of networks fitted on ``seen`` uint8 [row, SIDE, SIDE, 6]."""
     truth, groups = question.truth.astype(bool), question.groups
     scores, folds = np.empty(len(truth)), np.empty(len(truth), dtype=np.int64)
     for number, (train, test) in enumerate(split(groups)):
         scores[test] = _fit(seen, truth, train, seed)(seen[test])
         folds[test] = number
-    return Predictions("binary", question.truth, scores, groups, folds)
+    return HeldOut("binary", question.truth, scores, groups, folds)
 
 
 def _fit(seen: NDArray[np.uint8], truth: NDArray[np.bool_], train: Ints, seed: int) -> Any:

@@ -21,7 +21,7 @@ from bcprobe.activations.labels import get_latent, rows_asked
 from bcprobe.bootstrap import Floats, Ints, spread_interval
 from bcprobe.errors import InputError
 from bcprobe.probes.history import click_history, history_features, own_answer
-from bcprobe.probes.linear import Predictions, cross_predict, independent, score
+from bcprobe.probes.linear import HeldOut, cross_predict, independent, score
 from bcprobe.probes.refit import REFITS, refit_cross, row_counts, weighted_auc
 from bcprobe.probes.result import CROSSED, CROSSED_ALL, EXACT, REFIT, WORLDS, score_row
 from bcprobe.types import PLACING
@@ -139,7 +139,7 @@ def _answers(
 
 
 def _row(
-    part: Predictions, drawn: tuple[NDArray[np.float32], NDArray[np.float32]] | None, **names: Any
+    part: HeldOut, drawn: tuple[NDArray[np.float32], NDArray[np.float32]] | None, **names: Any
 ) -> dict[str, Any]:
     found, covers = score(part), WORLDS
     number = found.score

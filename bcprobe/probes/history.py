@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bcprobe.activations.labels import NO_ACTION
 from bcprobe.bootstrap import Floats, Ints
-from bcprobe.probes.linear import Predictions, split
+from bcprobe.probes.linear import HeldOut, split
 from bcprobe.types import ACTIONS, PLACING, SCREEN_HEIGHT, SCREEN_WIDTH
 
 #: How many clicks back the history says everything about.
@@ -92,14 +92,14 @@ def boosted(features: Floats, truth: NDArray[np.bool_]) -> Any:
         return model.fit(features, truth)
 
 
-def click_history(features: Floats, truth: NDArray[np.generic], groups: Ints) -> Predictions:
+def click_history(features: Floats, truth: NDArray[np.generic], groups: Ints) -> HeldOut:
     """Out-of-fold predictions (log odds) of `boosted` trees; folds as those of probes."""
     wanted = truth.astype(bool)
     scores, folds = np.empty(len(wanted)), np.empty(len(wanted), dtype=np.int64)
     for number, (train, test) in enumerate(split(groups)):
         fitted = boosted(features[train], wanted[train])
         scores[test], folds[test] = fitted.decision_function(features[test]), number
-    return Predictions("binary", truth, scores, groups, folds)
+    return HeldOut("binary", truth, scores, groups, folds)
 
 
 def click_history_elsewhere(
@@ -107,25 +107,25 @@ def click_history_elsewhere(
     features: Floats,
     truth: NDArray[np.generic],
     groups: Ints,
-) -> Predictions:
+) -> HeldOut:
     """Predictions in a task of trees fitted on others: ``train`` are their features and truths."""
     fitted = boosted(
         np.concatenate([own for own, _ in train]),
         np.concatenate([own.astype(bool) for _, own in train]),
     )
     scores = fitted.decision_function(features)
-    return Predictions("binary", truth, scores, groups, np.zeros(len(truth), dtype=np.int64))
+    return HeldOut("binary", truth, scores, groups, np.zeros(len(truth), dtype=np.int64))
 
 
 def own_answer(
     chance: NDArray[np.floating[Any]], truth: NDArray[np.generic], groups: Ints, folds: Ints
-) -> Predictions:
+) -> HeldOut:
     """The model's own probability of a click (such as Undo) as log odds; nothing is fitted."""
     safe = np.clip(chance.astype(float), 1e-9, 1 - 1e-9)
-    return Predictions("binary", truth, np.log(safe / (1 - safe)), groups, folds)
+    return HeldOut("binary", truth, np.log(safe / (1 - safe)), groups, folds)
 
 
-def history_matched(history: Predictions) -> NDArray[np.bool_]:
+def history_matched(history: HeldOut) -> NDArray[np.bool_]:
     """Mistakes, and right placements whose clicks look as mistaken: bool [row].
 
     To each mistake the `PER_MISTAKE` right placements nearest in the trees' out-of-fold score, none

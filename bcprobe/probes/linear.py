@@ -40,7 +40,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class HeldOut:
     """Predictions for steps that the probes were not fitted on.
 
     ``scores`` [step]: decision values (binary), classes, or numbers; ``folds`` int [step]
@@ -53,10 +53,10 @@ class Predictions:
     groups: Ints
     folds: Ints
 
-    def rows(self, chosen: NDArray[np.bool_]) -> Predictions:
+    def rows(self, chosen: NDArray[np.bool_]) -> HeldOut:
         """The predictions for some steps only: ``chosen`` bool [step]."""
         names = ("truth", "scores", "groups", "folds")
-        return Predictions(self.kind, *(getattr(self, name)[chosen] for name in names))
+        return HeldOut(self.kind, *(getattr(self, name)[chosen] for name in names))
 
     def metric(self) -> Metric:
         """The kind's metric, as sums per episode."""
@@ -77,7 +77,7 @@ class ProbeScore:
 
     score: Score
     resampled: Floats = field(repr=False)
-    predictions: Predictions | None = field(default=None, repr=False)
+    predictions: HeldOut | None = field(default=None, repr=False)
 
     def minus(self, other: ProbeScore) -> ProbeScore:
         """The difference, resample by resample (paired)."""
@@ -181,7 +181,7 @@ def cross_predict(
     *,
     folds: int = FOLDS,
     fit: Callable[..., list[Predictor]] = fit_probes,
-) -> Predictions:
+) -> HeldOut:
     """Predictions of ``truth`` [step] from ``features`` [step, dim], out of fold.
 
     Scaler and weights are fitted on each fold's training episodes only. Raises `InputError`
@@ -196,7 +196,7 @@ def cross_predict(
     numbers = np.empty(len(truth), dtype=np.int64)
     for number, ((_, test), values) in enumerate(zip(parts, found, strict=True)):
         scores[test], numbers[test] = values, number
-    return Predictions(kind, truth, scores, groups, numbers)
+    return HeldOut(kind, truth, scores, groups, numbers)
 
 
 def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
@@ -208,7 +208,7 @@ def _fewer_negatives(train: Ints, truth: NDArray[np.bool_]) -> Ints:
     return np.sort(np.concatenate([positives, negatives[spread]]))
 
 
-def score(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
+def score(predictions: HeldOut, *, resamples: int = RESAMPLES, seed: int = 0) -> ProbeScore:
     """The metric of the predictions with its 95 % interval; ``n`` counts steps.
 
     Where no resample has a metric, the interval of shares is their whole scale.
@@ -224,7 +224,7 @@ def score(predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0
     return ProbeScore(found, values, predictions)
 
 
-def independent(predictions: Predictions) -> int:
+def independent(predictions: HeldOut) -> int:
     """Independent comparisons behind an AUC: worlds with positives or with negatives, the fewer."""
     truth = predictions.truth.astype(bool)
     return min(len(np.unique(predictions.groups[truth == side])) for side in (True, False))

@@ -27,7 +27,7 @@ from bcprobe.parallel import in_threads
 from bcprobe.probes.controls import shuffled_labels
 from bcprobe.probes.directions import drawn_directions
 from bcprobe.probes.linear import (
-    Predictions,
+    HeldOut,
     Predictor,
     ProbeScore,
     check_folds,
@@ -107,7 +107,7 @@ def rows_of_tasks(
     return found, skipped
 
 
-def within_tasks(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]:
+def within_tasks(tasks: Sequence[TaskRows], site: str) -> dict[str, HeldOut]:
     """Task -> predictions of probes fitted on other episodes of the same task."""
     return {
         one.task: cross_predict(
@@ -117,7 +117,7 @@ def within_tasks(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]
     }
 
 
-def pooled(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]:
+def pooled(tasks: Sequence[TaskRows], site: str) -> dict[str, HeldOut]:
     """Task -> predictions of probes fitted on other episodes of all tasks; `ALL`: all rows."""
     features, truth, groups, task = _stacked(tasks, site)
     predictions = cross_predict(tasks[0].question.latent.kind, features, truth, groups)
@@ -125,7 +125,7 @@ def pooled(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]:
     return {ALL: predictions, **parts}
 
 
-def left_out(tasks: Sequence[TaskRows], site: str) -> dict[str, Predictions]:
+def left_out(tasks: Sequence[TaskRows], site: str) -> dict[str, HeldOut]:
     """Task -> predictions of a probe fitted on all the other tasks."""
     rest = [[other for other in tasks if other is not one] for one in tasks]
     probes = _fit_on(tasks, site, rest)
@@ -148,9 +148,9 @@ class Schemes:
 
     def __init__(self, tasks: Sequence[TaskRows]) -> None:
         self.tasks = tasks
-        self._made: dict[Where, dict[str, Predictions]] = {}
+        self._made: dict[Where, dict[str, HeldOut]] = {}
 
-    def at(self, scheme: str, site: str) -> dict[str, Predictions]:
+    def at(self, scheme: str, site: str) -> dict[str, HeldOut]:
         """Task -> predictions at a site (`name_of`), with `ALL` where a scheme pools the tasks."""
         if (scheme, site) not in self._made:
             self._made[scheme, site] = SCHEMES[scheme](self.tasks, site)
@@ -167,7 +167,7 @@ def schemes_of(parts: Mapping[str, Activations], label: str) -> dict[str, Scheme
     return {way: Schemes(tasks) for way, tasks in found.items() if len(tasks) >= least}
 
 
-def matrix(tasks: Sequence[TaskRows], site: str) -> dict[tuple[str, str], Predictions]:
+def matrix(tasks: Sequence[TaskRows], site: str) -> dict[tuple[str, str], HeldOut]:
     """(fitted on, tested on) -> predictions, for every pair of different tasks."""
     probes = zip(_fit_on(tasks, site, [[one] for one in tasks]), tasks, strict=True)
     found = {
@@ -192,7 +192,7 @@ def _fit_on(
     return [(predict, np.unique(truth[own])) for predict, own in zip(predictors, rows, strict=True)]
 
 
-def _transfer(probe: tuple[Predictor, Any], test: TaskRows, site: str) -> Predictions | None:
+def _transfer(probe: tuple[Predictor, Any], test: TaskRows, site: str) -> HeldOut | None:
     """A probe's predictions in another task; None if it knows no two classes of it."""
     (predict, classes), own, kind = probe, test.question, test.question.latent.kind
     known = np.ones(len(own.truth), dtype=bool)
@@ -201,7 +201,7 @@ def _transfer(probe: tuple[Predictor, Any], test: TaskRows, site: str) -> Predic
         if len(np.unique(own.truth[known])) < 2:
             return None
     found, groups = predict(test.features(site)[known]), own.groups[known]
-    return Predictions(kind, own.truth[known], found, groups, np.zeros(len(groups), dtype=np.int64))
+    return HeldOut(kind, own.truth[known], found, groups, np.zeros(len(groups), dtype=np.int64))
 
 
 def _stacked(tasks: Sequence[TaskRows], site: str) -> tuple[Any, Any, Ints, Any]:
@@ -284,7 +284,7 @@ def one_task_rows(
         yield from _interval_rows(scores, spread, best, **common)
 
 
-def _predict_within(one: TaskRows, name: str) -> Predictions:
+def _predict_within(one: TaskRows, name: str) -> HeldOut:
     return within_tasks([one], name)[one.task]
 
 
@@ -305,7 +305,7 @@ def _scored(
     yield from zip(jobs, in_threads(work, jobs), strict=True)
 
 
-def _with_mean(predictions: Mapping[str, Predictions]) -> dict[str, ProbeScore]:
+def _with_mean(predictions: Mapping[str, HeldOut]) -> dict[str, ProbeScore]:
     scores = {task: score(found) for task, found in predictions.items()}
     own = [found for task, found in scores.items() if task != ALL]
     if own:
@@ -408,7 +408,7 @@ def _mean_difference_rows(
     )
     rest = [[other for other in tasks if other is not one] for one in tasks]
     elsewhere = zip(_fit_on(tasks, name, rest, fit_means), tasks, strict=True)
-    found: dict[str, dict[str, Predictions]] = {
+    found: dict[str, dict[str, HeldOut]] = {
         WITHIN: {one.task: own for one, own in zip(tasks, within, strict=True)},
         POOLED: {ALL: at_once, **{one.task: at_once.rows(task == one.task) for one in tasks}},
         LEFT_OUT: {
@@ -585,7 +585,7 @@ def roc_rows(schemes: Schemes, site: str) -> Iterator[dict[str, Any]]:
             yield score_row(curve, scheme="roc", **names, **where) | {"kind": scheme}
 
 
-def roc_points(predictions: Predictions, grid: Floats) -> Floats:
+def roc_points(predictions: HeldOut, grid: Floats) -> Floats:
     """True-positive rate at each false-positive rate of ``grid``, the mean over folds."""
     from sklearn.metrics import roc_curve
 

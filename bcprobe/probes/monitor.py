@@ -21,7 +21,7 @@ from bcprobe.activations.dataset import Activations
 from bcprobe.bootstrap import Floats, mean_score
 from bcprobe.errors import InputError
 from bcprobe.probes.added import gain
-from bcprobe.probes.linear import Predictions, cross_predict, fit_probes, score
+from bcprobe.probes.linear import HeldOut, cross_predict, fit_probes, score
 from bcprobe.probes.result import score_row
 from bcprobe.results import Score
 from bcprobe.types import PLACING
@@ -56,7 +56,7 @@ def foretell_rows(own: Mapping[str, Activations], name: str) -> Iterator[dict[st
         except InputError:
             continue
         entropy = data.predictions["entropy"].to_numpy(float)[rows]
-        base = Predictions("binary", truth, entropy, groups, probe.folds)
+        base = HeldOut("binary", truth, entropy, groups, probe.folds)
         auc: dict[str, Any] = {"metric": "auc", "chance": 0.5}
         yield score_row(score(base).score, kind="entropy", site="", **auc, **where)
         yield score_row(score(probe).score, kind="probe", site=name, **auc, **where)

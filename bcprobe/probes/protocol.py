@@ -16,7 +16,7 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.model.registry import DEFAULT_CHECKPOINT
 from bcprobe.parallel import one_thread
 from bcprobe.probes.added import baseline_rows
-from bcprobe.probes.cards import make_card
+from bcprobe.probes.cards import make_probe_card
 from bcprobe.probes.complexity import complexity_rows
 from bcprobe.probes.convnet import convnet, crops
 from bcprobe.probes.crossed import crossed_rows
@@ -224,7 +224,7 @@ def _result(
     leading, best = found.leading, found.best
     name = data.checkpoint or "a model"
     episodes = int(data.labels["episode"].nunique())
-    card = make_card(
+    card = make_probe_card(
         found.direction,
         latent=label,
         site=best.site,

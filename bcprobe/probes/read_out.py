@@ -12,7 +12,7 @@ from bcprobe.activations.extract import collect
 from bcprobe.episodes.episode import Episode
 from bcprobe.errors import InputError
 from bcprobe.model.transformer import ClickTransformer
-from bcprobe.probes.cards import Card, read_card
+from bcprobe.probes.cards import ProbeCard, read_probe_card
 from bcprobe.probes.result import ProbeResult
 
 #: A probe to read along the episode: its result, or the folder of a direction card.
@@ -49,7 +49,7 @@ def read_out(
     return values
 
 
-def _direction(probe: Probe) -> tuple[Card, NDArray[np.float64]]:
+def _direction(probe: Probe) -> tuple[ProbeCard, NDArray[np.float64]]:
     if isinstance(probe, ProbeResult):
         return probe.card, probe.fitted.directions
-    return read_card(probe)
+    return read_probe_card(probe)

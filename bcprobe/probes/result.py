@@ -16,7 +16,7 @@ from bcprobe.activations.labels import Latent
 from bcprobe.bootstrap import Floats
 from bcprobe.files import write_json
 from bcprobe.palette import COLOURS
-from bcprobe.probes.cards import Card, write_card
+from bcprobe.probes.cards import ProbeCard, write_probe_card
 from bcprobe.probes.directions import Direction
 from bcprobe.results import Score, write_table
 from bcprobe.types import ALL
@@ -108,7 +108,7 @@ class ProbeResult:
     chance: float
     evaluated: dict[str, dict[str, int]]
     best: Best
-    card: Card
+    card: ProbeCard
     fitted: Direction = field(repr=False)
     scores: pd.DataFrame = field(repr=False)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -247,7 +247,7 @@ class ProbeResult:
         folder, name = Path(folder), f"{self.label.name}_probe"
         write_table(self.table(), folder / f"{name}.parquet")
         write_json(folder / f"{name}.json", self.as_dict())
-        write_card(folder, self.card, self.fitted.directions)
+        write_probe_card(folder, self.card, self.fitted.directions)
         if draw is not None:
             draw(self.table(), folder, name)
         return folder

@@ -22,7 +22,7 @@ from bcprobe.episodes.record import MAX_STEPS
 from bcprobe.episodes.simulator import Simulator
 from bcprobe.rng import generator
 from bcprobe.serve.compare import ANNOTATORS, annotator, result
-from bcprobe.serve.mind import Job, Run, Steer, model_of
+from bcprobe.serve.mind import Job, Steer, WatchedRun, model_of
 from bcprobe.serve.readout import Readout, find_readout, fitting, keep_readout
 from bcprobe.serve.tracks import Tracks
 from bcprobe.types import PLACING, Click
@@ -68,16 +68,16 @@ _FITTING: dict[str, Iterator[Readout | None]] = {}
 
 
 _TRACKS = Tracks()
-_RUNS: OrderedDict[str, Run] = OrderedDict()
+_RUNS: OrderedDict[str, WatchedRun] = OrderedDict()
 
 
-def _run(job: Job) -> Run:
+def _run(job: Job) -> WatchedRun:
     """The run of a session, brought to where the job says."""
     clicks, steers = [Click(*click) for click in job["clicks"]], job["steers"]
     run = _RUNS.pop(job["id"], None)
     if run is None or not (run.relook(clicks, steers) or run.goes_on(clicks, steers)):
         world = (job["task"], job["world_seed"], job["layout"], job["difficulty"])
-        run = Run(job, _TRACKS.open(job["id"], *world).simulator)
+        run = WatchedRun(job, _TRACKS.open(job["id"], *world).simulator)
     first = len(clicks) + 1 - run.model.config.reach if not run.steers else 0
     run.go_to(clicks, steers, first)
     _RUNS[job["id"]] = run
@@ -108,7 +108,7 @@ def click(job: Job, made: Sequence[int], steer: Steer) -> dict[str, Any]:
     return {"clicks": [[*at, "pointer", reading]], "next": _after(run, at, steer)}
 
 
-def _after(run: Run, click: Click, steer: Steer) -> dict[str, Any] | None:
+def _after(run: WatchedRun, click: Click, steer: Steer) -> dict[str, Any] | None:
     run.simulator.click(click)
     if run.simulator.done:
         return None
@@ -194,11 +194,11 @@ def seen(job: Job, number: int) -> dict[str, Any]:
     return _before(job, number).seen()
 
 
-def _before(job: Job, number: int) -> Run:
+def _before(job: Job, number: int) -> WatchedRun:
     """A run of its own that has looked at the screen before click ``number``."""
     clicks = [Click(*click) for click in job["clicks"]]
     world = (job["task"], job["world_seed"], job["layout"], job["difficulty"])
-    run = Run(job, _TRACKS.open(("read", job["id"]), *world).simulator)
+    run = WatchedRun(job, _TRACKS.open(("read", job["id"]), *world).simulator)
     run.go_to(clicks[:number], job["steers"], number + 1 - run.model.config.reach)
     return run
 

@@ -121,7 +121,7 @@ class Eye:
         return hook
 
 
-class Run:
+class WatchedRun:
     """A model before a world: it has looked at every screen up to the present one."""
 
     def __init__(self, job: Job, simulator: Simulator) -> None:

@@ -41,7 +41,7 @@ from bcprobe.studies.measure import (
     unseen,
 )
 from bcprobe.studies.run import ROWS
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
 from bcprobe.types import Click
@@ -93,13 +93,13 @@ def runs(settings: Settings) -> Runs:
     plain = {key: named[key] for key in general}
     tasks = len(trained_tasks(find_checkpoint(settings.checkpoint)))
     loops = rate.inference(config, settings.worlds * settings.max_steps)
-    choice = Run(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + 2 * tasks * loops)
+    choice = StudyRun(CHOICE, {"method": CHOICE, **plain}, 0, rate.start + 2 * tasks * loops)
     own = {key: named[key] for key in named if key not in ("worst", "betas", "seeds", "rate")}
     own["model"] = config.as_dict()
     seconds = _seconds(settings, config, rate) + 2 * loops
     methods = ["cloning", *(f"beta-{beta:g}" for beta in settings.betas)]
     runs = [
-        Run(
+        StudyRun(
             f"{method}-worst-{rank + 1}-seed-{seed}",
             {"method": method, "rank": rank, "seed": seed, **own},
             settings.rounds * settings.frames,

@@ -24,10 +24,10 @@ from bcprobe.files import atomic_file
 from bcprobe.interventions.directions import Site, random_directions
 from bcprobe.interventions.pairs import twins
 from bcprobe.interventions.patch import Add, Bench, Edit, Place
-from bcprobe.interventions.targets import Targets
+from bcprobe.interventions.targets import ClickTargets
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.probes.directions import fit_direction
-from bcprobe.probes.linear import Predictions, score
+from bcprobe.probes.linear import HeldOut, score
 
 LATENT = "mistake"
 #: Coefficients, in units of the distance between the two sides' means along the direction.
@@ -102,7 +102,7 @@ def auc_rows(
     folds = np.zeros(len(question.truth), dtype=np.int64)
     for site, one in fitted.items():
         values = tested.features[site].astype(float) @ one.unit
-        reading = Predictions("binary", question.truth, values, question.groups, folds)
+        reading = HeldOut("binary", question.truth, values, question.groups, folds)
         yield score(reading).score.row(metric="auc", site=site, **names)
 
 
@@ -132,7 +132,7 @@ def steering_rows(
         bench = Bench(model, pair)
         tokens = cls.positions(model.config, pair, 0)
         edits = [Edit(((Place(site, 0, tokens), Add(vector)),)) for site, vector in moves]
-        undo = Targets(model, [pair.button("Undo")])
+        undo = ClickTargets(model, [pair.button("Undo")])
         found.append([bench.run(side, edits, undo)[0][:, 0, 0].exp().numpy() for side in (0, 1)])
     values = np.array(found)  # (pair, side, edit)
     for number, own in enumerate(names):

@@ -17,7 +17,7 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.machine import cores
 from bcprobe.parallel import Process
 from bcprobe.studies.run import LOG, execute_by_name
-from bcprobe.studies.study import Run
+from bcprobe.studies.study import StudyRun
 
 #: Where runs are executed: here, on a cluster by submitit, or by submitit's stand-in for one.
 CLUSTERS = ("here", "slurm", "local")
@@ -30,7 +30,7 @@ class Executor(Protocol):
 
     slots: tuple[str, ...]
 
-    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+    def execute(self, study: str, folder: Path, run: StudyRun, slot: str) -> str:
         """Do the work of a run; why it failed, in one line, or empty."""
         ...
 
@@ -70,7 +70,7 @@ class LocalExecutor:
         self.running: dict[str, Process] = {}
         self.stopped = False
 
-    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+    def execute(self, study: str, folder: Path, run: StudyRun, slot: str) -> str:
         """See `Executor`."""
         device = slot.partition(":")[2]
         threads = str(max(1, cores() // len(self.slots)))
@@ -136,7 +136,7 @@ class ClusterExecutor:
         self.slots = tuple(map(str, range(jobs or 1000)))
         self.jobs: list[Any] = []
 
-    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+    def execute(self, study: str, folder: Path, run: StudyRun, slot: str) -> str:
         """See `Executor`."""
         self.scheduler.update_parameters(name=f"{study}-{run.name}"[:64])
         job = self.scheduler.submit(execute_by_name, study, str(folder.resolve()))

@@ -29,7 +29,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import DataConfig
 
@@ -84,10 +84,10 @@ def runs(settings: Settings) -> Runs:
     looks = len(settings.layouts) * len(settings.tasks) * EPISODE
     looks *= settings.episodes + settings.fitted
     test = rate.inference(config, looks)
-    start = Run("as-it-is", {"training": "none", "seed": 0, **plain}, 0, rate.start + test)
+    start = StudyRun("as-it-is", {"training": "none", "seed": 0, **plain}, 0, rate.start + test)
     tuned = rate.training(config, settings.frames) + test
     runs = [
-        Run(
+        StudyRun(
             f"{training}-seed-{seed}",
             {"training": training, "seed": seed, "frames": settings.frames, **plain},
             settings.frames,

@@ -48,7 +48,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import WORLDS_PER_SEED, DataConfig
 from bcprobe.types import ALL
@@ -135,13 +135,13 @@ def runs(settings: Settings) -> Runs:
     shared = {key: named[key] for key in named if key not in ("seeds", "rate")}
     count = tasks * EPISODE * (len(settings.checkpoints) * settings.rolled + settings.probed)
     measured = _measured(settings, tasks * EPISODE)
-    first = Run(
+    first = StudyRun(
         ROLLOUTS,
         {"method": ROLLOUTS, "seed": 0, **shared},
         0,
         rate.inference(config, count),
     )
-    start = Run(
+    start = StudyRun(
         START,
         {"method": START, "seed": 0, **shared},
         0,
@@ -149,7 +149,7 @@ def runs(settings: Settings) -> Runs:
         (ROLLOUTS,),
     )
     learned = [
-        Run(
+        StudyRun(
             f"{method}-seed-{seed}",
             {"method": method, "seed": seed, **shared},
             settings.frames,

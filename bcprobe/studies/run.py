@@ -11,7 +11,7 @@ from bcprobe.errors import InputError
 from bcprobe.files import atomic_file
 from bcprobe.results import write_table
 from bcprobe.studies import get_study
-from bcprobe.studies.study import Run, Study
+from bcprobe.studies.study import Study, StudyRun
 
 CONFIG, ROWS, LOG = "run.json", "rows.parquet", "log.txt"
 
@@ -21,7 +21,7 @@ def is_done(folder: Path) -> bool:
     return (folder / ROWS).is_file()
 
 
-def claim(folder: Path, study: str, run: Run) -> None:
+def claim(folder: Path, study: str, run: StudyRun) -> None:
     """Give a folder to a run. Raises `InputError` if it was begun with other settings."""
     mine = {"study": study, "parameters": json.loads(json.dumps(run.parameters))}
     theirs = read_config(folder)

@@ -29,7 +29,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.tasks import TRAINING_TASKS
 from bcprobe.training.config import Experiment
 from bcprobe.training.flops import step_flops
@@ -90,13 +90,13 @@ def runs(settings: Settings) -> Runs:
     )
 
 
-def _member(settings: Settings, size: tuple[int, int, int], seed: int) -> Run:
+def _member(settings: Settings, size: tuple[int, int, int], seed: int) -> StudyRun:
     config, rate = shape(*size), RATES[settings.rate]
     plain = {k: v for k, v in asdict(settings).items() if k not in ("sizes", "seeds", "rate")}
     looks = settings.episodes * len(settings.tasks) * EPISODE
     steps = len(_powers(settings.first, settings.frames))
     seconds = rate.training(config, settings.frames) + steps * rate.inference(config, looks)
-    return Run(
+    return StudyRun(
         name=f"width-{size[0]}-seed-{seed}",
         parameters={**plain, "model": config.as_dict(), "seed": seed},
         frames=settings.frames,

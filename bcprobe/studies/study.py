@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """A piece of work, as plain data.
 
     ``parameters`` is everything its rows depend on, as JSON holds it. ``frames`` are those it
@@ -27,7 +27,7 @@ class Run:
     needs: tuple[str, ...] = field(default=())
 
 
-Runs = tuple[Run, ...]
+Runs = tuple[StudyRun, ...]
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from bcprobe.errors import InputError, check_name
 from bcprobe.results import read_table, write_table
 from bcprobe.studies.executors import Executor
 from bcprobe.studies.run import ROWS, claim, is_done
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 
 #: Called when a run begins (None) and when it ended: why it failed, or empty.
-Report = Callable[[Run, str | None], None]
+Report = Callable[[StudyRun, str | None], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SweepResult:
     """The table, if every run is done, and else why some are not, by name."""
 
     table: pd.DataFrame | None
@@ -43,7 +43,7 @@ def run_folder(out: Path, name: str) -> Path:
     return out / "runs" / name
 
 
-def left(runs: Iterable[Run], out: Path) -> Runs:
+def left(runs: Iterable[StudyRun], out: Path) -> Runs:
     """The runs whose rows are not there yet."""
     return tuple(run for run in runs if not is_done(run_folder(out, run.name)))
 
@@ -55,7 +55,7 @@ def carry_out(
     executor: Executor,
     report: Report = lambda run, reason: None,
     **metadata: str,
-) -> Outcome:
+) -> SweepResult:
     """Execute what is left of a study's runs in the folder ``out``, and write its table there.
 
     The table ``out/NAME.parquet`` is written once every run is done, with ``metadata`` in it. A
@@ -67,11 +67,11 @@ def carry_out(
         claim(run_folder(out, run.name), study.name, run)
     failed = _Sweep(study, out, executor, report).work(left(runs, out))
     if failed:
-        return Outcome(None, failed)
+        return SweepResult(None, failed)
     rows = [read_table(run_folder(out, run.name) / ROWS) for run in runs]
     table = study.summarise(pd.concat(rows, ignore_index=True))
     write_table(table, out / f"{study.name}.parquet", study=study.name, **metadata)
-    return Outcome(table)
+    return SweepResult(table)
 
 
 class _Sweep:
@@ -81,7 +81,7 @@ class _Sweep:
         self.study, self.out, self.executor, self.report = study, out, executor, report
         self.failed: dict[str, str] = {}
         self.free = deque(executor.slots)
-        self.running: dict[Future[str], tuple[Run, str]] = {}
+        self.running: dict[Future[str], tuple[StudyRun, str]] = {}
 
     def work(self, runs: Runs) -> dict[str, str]:
         """Execute them all; why some failed, by name."""
@@ -96,7 +96,7 @@ class _Sweep:
                 raise
         return self.failed
 
-    def _start(self, waiting: list[Run], pool: ThreadPoolExecutor) -> list[Run]:
+    def _start(self, waiting: list[StudyRun], pool: ThreadPoolExecutor) -> list[StudyRun]:
         """Start the runs that can be; the others, which wait."""
         kept = []
         for run in waiting:
@@ -112,7 +112,7 @@ class _Sweep:
             raise InputError(f"run '{kept[0].name}' needs one that the study does not have")
         return kept
 
-    def _submit(self, run: Run, pool: ThreadPoolExecutor) -> None:
+    def _submit(self, run: StudyRun, pool: ThreadPoolExecutor) -> None:
         slot, folder = self.free.popleft(), run_folder(self.out, run.name)
         self.report(run, None)
         job = pool.submit(self.executor.execute, self.study.name, folder, run, slot)
@@ -130,7 +130,7 @@ class _Sweep:
                 reason = "ended without its rows"
             self._end(run, reason)
 
-    def _end(self, run: Run, reason: str) -> None:
+    def _end(self, run: StudyRun, reason: str) -> None:
         if reason:
             self.failed[run.name] = reason
         self.report(run, reason)

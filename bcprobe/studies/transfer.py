@@ -31,7 +31,7 @@ from bcprobe.studies.measure import (
     trained,
     unseen,
 )
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.tasks import HELD_OUT_TASKS
 from bcprobe.training.config import Experiment
 from bcprobe.training.shards import DataConfig
@@ -94,7 +94,7 @@ def runs(settings: Settings) -> Runs:
     rate = RATES[settings.rate]
     loops = rate.inference(config, settings.worlds * settings.max_steps)
     untrained = tuple(
-        Run(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + loops)
+        StudyRun(name.replace("_", "-"), {"what": name, **plain}, seconds=rate.start + loops)
         for name in ("zero_shot", "in_context")
     )
     return *untrained, *_runs(settings, config, plain, loops), *_insides(settings, config, plain)
@@ -102,7 +102,7 @@ def runs(settings: Settings) -> Runs:
 
 def _runs(
     settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any], loops: float
-) -> Iterator[Run]:
+) -> Iterator[StudyRun]:
     counts = {
         "fine_tuned": settings.episodes,
         "scratch": (*settings.episodes, *settings.scratch),
@@ -116,20 +116,20 @@ def _runs(
             for seed in settings.seeds:
                 own = {"what": start, "episodes": count, "seed": seed, "frames": frames}
                 name = f"{start.replace('_', '-')}-{count}-seed-{seed}"
-                yield Run(name, {**plain, **known, **own}, frames, seconds)
+                yield StudyRun(name, {**plain, **known, **own}, frames, seconds)
 
 
 def _insides(
     settings: Settings, config: ClickTransformerConfig, plain: dict[str, Any]
-) -> Iterator[Run]:
+) -> Iterator[StudyRun]:
     known = {key: asdict(settings)[key] for key in ("fitted", "probed", "pairs")}
     rate = RATES[settings.rate]
     tuned = f"fine-tuned-{settings.tuned}-seed-{settings.seeds[0]}"
     frames = settings.fitted * OTHERS * 9 + (settings.probed + 3 * settings.pairs) * EPISODE
     seconds = rate.start + rate.inference(config, frames)
-    yield Run("inside-before", {"what": "before", **plain, **known}, 0, seconds)
+    yield StudyRun("inside-before", {"what": "before", **plain, **known}, 0, seconds)
     after = {"what": "after", "tuned": tuned, **plain, **known}
-    yield Run("inside-after", after, 0, seconds, (tuned, "inside-before"))
+    yield StudyRun("inside-after", after, 0, seconds, (tuned, "inside-before"))
 
 
 def experiment(parameters: Mapping[str, Any]) -> Experiment:

@@ -35,7 +35,7 @@ _SEARCH = 20
 
 
 @dataclass(frozen=True)
-class Watched:
+class Replay:
     """A recording, the simulator that made it, and its state before each click."""
 
     recording: Recording
@@ -49,7 +49,7 @@ class Watched:
         return hit, self.simulator.after(click) != self.states[frame]
 
 
-def watch(key: EpisodeKey) -> Watched:
+def watch(key: EpisodeKey) -> Replay:
     """Generate an episode and keep its states."""
     simulators: list[Simulator] = []
     states: list[State] = []
@@ -59,17 +59,17 @@ def watch(key: EpisodeKey) -> Watched:
         states.append(simulator.state)
 
     recording = record(key, also_watch=note)
-    return Watched(recording, simulators[0], tuple(states))
+    return Replay(recording, simulators[0], tuple(states))
 
 
-def validation_set(experiment: Experiment) -> list[Watched]:
+def validation_set(experiment: Experiment) -> list[Replay]:
     """Episodes of the validation split, half of them with an Undo where there are enough.
 
     Tasks and layouts take turns.
     """
     wanted = experiment.validation_episodes
     undo = ACTIONS.index("undo")
-    chosen: dict[bool, list[Watched]] = {True: [], False: []}
+    chosen: dict[bool, list[Replay]] = {True: [], False: []}
     room = {True: wanted // 2, False: wanted - wanted // 2}
     for number in range(_SEARCH * wanted):
         made = watch(_validation_key(experiment, number))

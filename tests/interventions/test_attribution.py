@@ -8,7 +8,7 @@ import torch
 
 from bcprobe.errors import InputError
 from bcprobe.interventions.attribution import agreement, attribute
-from bcprobe.interventions.maps import Answers, Cell, edit_of, patch, sites_of
+from bcprobe.interventions.maps import Answers, MapCell, edit_of, patch, sites_of
 from bcprobe.interventions.pairs import Pair
 from bcprobe.interventions.patch import Add, Bench, Edit, Place
 from bcprobe.model.transformer import ClickTransformer
@@ -56,5 +56,5 @@ def test_maps_of_other_cells_are_not_compared(model: ClickTransformer, dots: lis
         agreement(exact, attribute(model, dots[:1], layers=(1,), **names))
     with pytest.raises(InputError, match="memory"):
         attribute(model, dots, components=("memory",))
-    assert edit_of(Cell("resid", 0, "all"), model.config, dots[0]).start == (0, 0)
+    assert edit_of(MapCell("resid", 0, "all"), model.config, dots[0]).start == (0, 0)
     assert sites_of(model.config, [Edit(())]) == []

@@ -13,7 +13,7 @@ from bcprobe.gui.layouts import Rect
 from bcprobe.interventions.maps import (
     EVERY_LAYER,
     Answers,
-    Cell,
+    MapCell,
     cells,
     edit_of,
     patch,
@@ -24,7 +24,7 @@ from bcprobe.interventions.maps import (
 )
 from bcprobe.interventions.pairs import Pair, twins
 from bcprobe.interventions.patch import SWAP, Add, Bench, Edit, Erase, Place, SwapAlong
-from bcprobe.interventions.targets import Targets
+from bcprobe.interventions.targets import ClickTargets
 from bcprobe.model.transformer import ClickTransformer
 from bcprobe.tasks import TRAINING_TASKS
 from bcprobe.tasks.counterfactual import movable
@@ -43,10 +43,10 @@ def test_swapping_all_that_differs_gives_the_twins_answer(
     (pair,) = twins(task, 1, lags=2)
     config = model.config
     whole = [
-        joined([edit_of(Cell("resid", layer, "all", lag), config, pair) for lag in (0, 1)])
+        joined([edit_of(MapCell("resid", layer, "all", lag), config, pair) for lag in (0, 1)])
         for layer in range(config.n_layers)
     ]
-    final = edit_of(Cell("resid", config.n_layers, "all", 0), config, pair)
+    final = edit_of(MapCell("resid", config.n_layers, "all", 0), config, pair)
     bench = Bench(model, pair, sites_of(config, [*whole, final]))
     answers = Answers(bench)
     plain = bench.plain(answers.targets)
@@ -85,7 +85,7 @@ def test_an_unedited_bench_is_the_model_over_the_whole_episode(
             clicks = model(pixels[None], torch.tensor([[tuple(click) for _, click in shown]]))
         heat = clicks.heat_map()[0, -pair.lags :]
         wanted = heat[:, r.y : r.y + r.height, r.x : r.x + r.width].sum((1, 2)).log()
-        found = bench.plain(Targets(model, [r]))[side, :, 0]
+        found = bench.plain(ClickTargets(model, [r]))[side, :, 0]
         assert torch.allclose(found, wanted, **CLOSE)
         assert torch.allclose(bench.heat_map(side, 2), heat[2], atol=1e-7)
 
@@ -96,7 +96,7 @@ def test_targets_are_sums_over_the_click_map(
 ) -> None:
     bench = Bench(make_model(head=head), dots[0])
     rects = [Rect(300, 40, 150, 36), Rect(0, 0, 480, 360), Rect(79, 89, 2, 2), Rect(5, 7, 1, 1)]
-    found = bench.plain(Targets(bench.model, rects)).exp()
+    found = bench.plain(ClickTargets(bench.model, rects)).exp()
     for side in (0, 1):
         heat = bench.heat_map(side, 1)
         sums = [heat[r.y : r.y + r.height, r.x : r.x + r.width].sum() for r in rects]
@@ -111,8 +111,8 @@ def test_what_a_frame_hands_on_is_its_keys_and_values(
     edits = [
         joined(
             [
-                edit_of(Cell("memory", EVERY_LAYER, "all", 0), config, pair),
-                edit_of(Cell("resid", 0, "all", 1), config, pair),
+                edit_of(MapCell("memory", EVERY_LAYER, "all", 0), config, pair),
+                edit_of(MapCell("resid", 0, "all", 1), config, pair),
             ]
         )
     ]
@@ -130,8 +130,8 @@ def test_a_cell_said_to_reach_nothing_changes_nothing_and_others_do(
     config, pair = model.config, dots[0]
     names = ("resid", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern", "memory")
     known = cells(config, 2, components=names)
-    known += [Cell("resid", 3, group, 0) for group in ("previous", "registers")]
-    known += [Cell("mlp_out", 2, "previous", 1), Cell("resid", 3, "all", 0)]
+    known += [MapCell("resid", 3, group, 0) for group in ("previous", "registers")]
+    known += [MapCell("mlp_out", 2, "previous", 1), MapCell("resid", 3, "all", 0)]
     edits = [edit_of(cell, config, pair) for cell in known]
     bench = Bench(model, pair, sites_of(config, edits))
     targets = Answers(bench).targets
@@ -149,8 +149,8 @@ def test_a_cell_said_to_reach_nothing_changes_nothing_and_others_do(
 def test_heads_together_are_the_whole(model: ClickTransformer, dots: list[Pair]) -> None:
     config, pair = model.config, dots[0]
     for name in ("z", "pattern", "k"):
-        each = [edit_of(Cell(name, 1, "patches", 0, head), config, pair) for head in (0, 1)]
-        whole = edit_of(Cell(name, 1, "patches", 0), config, pair)
+        each = [edit_of(MapCell(name, 1, "patches", 0, head), config, pair) for head in (0, 1)]
+        whole = edit_of(MapCell(name, 1, "patches", 0), config, pair)
         edits = [joined(each), whole, each[0]]
         bench = Bench(model, pair, sites_of(config, edits))
         found, _ = bench.run(0, edits, Answers(bench).targets)
@@ -176,7 +176,7 @@ def test_swapping_all_that_differs_between_worlds_gives_the_others_answer(
 ) -> None:
     """The truth is another: the frames before differ too, and are swapped as well."""
     (apart,) = twins(task, 1, shift=40)
-    edit = edit_of(Cell("resid", 0, "all", 0), model.config, apart)
+    edit = edit_of(MapCell("resid", 0, "all", 0), model.config, apart)
     bench = Bench(model, apart, sites_of(model.config, [edit]))
     targets = Answers(bench).targets
     plain = bench.plain(targets)

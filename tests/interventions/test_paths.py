@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bcprobe.errors import InputError
-from bcprobe.interventions.maps import Cell, patch
+from bcprobe.interventions.maps import MapCell, patch
 from bcprobe.interventions.pairs import Pair
 from bcprobe.interventions.paths import Edge, route, trace
 from bcprobe.model.transformer import ClickTransformer
@@ -14,8 +14,8 @@ from bcprobe.model.transformer import ClickTransformer
 def test_paths_through_everything_are_the_whole_difference(
     model: ClickTransformer, dots: list[Pair]
 ) -> None:
-    first, last = Cell("resid", 1, "all"), Cell("resid", 3, "all")
-    placed, cls = Cell("resid", 1, "placed"), Cell("resid", 3, "cls")
+    first, last = MapCell("resid", 1, "all"), MapCell("resid", 3, "all")
+    placed, cls = MapCell("resid", 1, "placed"), MapCell("resid", 3, "cls")
     edges = [
         Edge("all", "read", first, last),
         Edge("all", "read", first, last, direct=True),
@@ -35,7 +35,7 @@ def test_the_edge_from_all_tokens_is_a_swap_without_the_cells(
     make_model: object, dots: list[Pair]
 ) -> None:
     model = make_model(head="pointer")  # type: ignore[operator]  # reads no cells
-    edges = [Edge("all", "read", Cell("resid", 0, "all"), Cell("resid", 3, "all"))]
+    edges = [Edge("all", "read", MapCell("resid", 0, "all"), MapCell("resid", 3, "all"))]
     table = trace(model, dots, edges, workers=1)
     assert table["estimate"].to_numpy() == pytest.approx(1, abs=1e-3)
 
@@ -53,10 +53,10 @@ def test_a_route_runs_by_way_of_the_block_that_the_map_names(
 
 
 def test_a_receiver_before_its_sender_is_refused(model: ClickTransformer, dots: list[Pair]) -> None:
-    late, early = Cell("resid", 3, "cls"), Cell("resid", 1, "cls")
+    late, early = MapCell("resid", 3, "cls"), MapCell("resid", 1, "cls")
     with pytest.raises(InputError, match="comes before"):
         trace(model, dots, [Edge("late", "early", late, early)])
     with pytest.raises(InputError, match="no path"):
-        trace(model, dots, [Edge("a", "b", early, Cell("memory", 1, "cls"))])
+        trace(model, dots, [Edge("a", "b", early, MapCell("memory", 1, "cls"))])
     with pytest.raises(InputError, match="no pair"):
         trace(model, [], [])

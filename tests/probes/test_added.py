@@ -17,7 +17,7 @@ from bcprobe.probes.history import (
     history_matched,
     own_answer,
 )
-from bcprobe.probes.linear import Predictions, score
+from bcprobe.probes.linear import HeldOut, score
 from bcprobe.probes.many_tasks import Schemes, TaskRows
 from bcprobe.probes.protocol import probe
 from tests.conftest import labels_of
@@ -26,13 +26,13 @@ RNG = np.random.default_rng(5)
 ROWS, WORLDS = 1200, 30
 
 
-def predictions(scores: np.ndarray, truth: np.ndarray) -> Predictions:
+def predictions(scores: np.ndarray, truth: np.ndarray) -> HeldOut:
     groups = np.arange(ROWS) % WORLDS
-    return Predictions("binary", truth, scores, groups, groups % 5)
+    return HeldOut("binary", truth, scores, groups, groups % 5)
 
 
 @pytest.fixture(scope="module")
-def parts() -> dict[str, Predictions]:
+def parts() -> dict[str, HeldOut]:
     """A baseline, a probe that only repeats it, and one that knows something else."""
     cause, other = RNG.normal(size=(2, ROWS))
     truth = cause + other + 0.5 * RNG.normal(size=ROWS) > 1
@@ -44,7 +44,7 @@ def parts() -> dict[str, Predictions]:
     }
 
 
-def test_a_probe_that_repeats_the_baseline_adds_nothing(parts: dict[str, Predictions]) -> None:
+def test_a_probe_that_repeats_the_baseline_adds_nothing(parts: dict[str, HeldOut]) -> None:
     again, new = (conditional(parts[name], parts["base"]) for name in ("same", "other"))
     assert again is not None
     assert new is not None
@@ -57,7 +57,7 @@ def test_a_probe_that_repeats_the_baseline_adds_nothing(parts: dict[str, Predict
 
 
 def test_rows_matched_in_the_history_hold_nothing_that_it_tells(
-    parts: dict[str, Predictions],
+    parts: dict[str, HeldOut],
 ) -> None:
     rows = history_matched(parts["base"])
     truth = parts["base"].truth[rows]

@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 
 from bcprobe.errors import InputError
-from bcprobe.probes.cards import CARD, README, TENSOR, Card, make_card, read_card, write_card
+from bcprobe.probes.cards import (
+    CARD,
+    README,
+    TENSOR,
+    ProbeCard,
+    make_probe_card,
+    read_probe_card,
+    write_probe_card,
+)
 from bcprobe.probes.directions import Direction
 
 SCORE = {"estimate": 0.9, "lower": 0.8, "upper": None, "n": 3}
 
 
-def card_of(direction: Direction) -> Card:
-    return make_card(
+def card_of(direction: Direction) -> ProbeCard:
+    return make_probe_card(
         direction,
         latent="mistake",
         site="blocks.1.hook_resid_post",
@@ -42,8 +50,8 @@ def direction_of(*classes: str) -> Direction:
 def test_a_card_read_back_is_the_card_written(tmp_path: Path, classes: tuple[str, ...]) -> None:
     direction = direction_of(*classes)
     card = card_of(direction)
-    write_card(tmp_path, card, direction.directions)
-    again, directions = read_card(tmp_path)
+    write_probe_card(tmp_path, card, direction.directions)
+    again, directions = read_probe_card(tmp_path)
     assert again == card
     assert np.array_equal(directions, direction.directions)
     text = (tmp_path / README).read_text()
@@ -54,13 +62,13 @@ def test_a_card_read_back_is_the_card_written(tmp_path: Path, classes: tuple[str
 def test_damaged_and_newer_cards_are_told(tmp_path: Path) -> None:
     direction = direction_of("mistake")
     with pytest.raises(InputError, match="no direction card"):
-        read_card(tmp_path)
-    write_card(tmp_path, card_of(direction), direction.directions)
+        read_probe_card(tmp_path)
+    write_probe_card(tmp_path, card_of(direction), direction.directions)
     (tmp_path / TENSOR).write_bytes(b"damaged")
     with pytest.raises(InputError, match="no direction card"):
-        read_card(tmp_path)
-    write_card(tmp_path, card_of(direction), direction.directions)
+        read_probe_card(tmp_path)
+    write_probe_card(tmp_path, card_of(direction), direction.directions)
     plain = json.loads((tmp_path / CARD).read_text())
     (tmp_path / CARD).write_text(json.dumps({**plain, "schema_version": 99}))
     with pytest.raises(InputError, match="schema 99"):
-        read_card(tmp_path)
+        read_probe_card(tmp_path)

@@ -12,7 +12,7 @@ from bcprobe.activations.dataset import Activations
 from bcprobe.activations.labels import ask
 from bcprobe.errors import InputError
 from bcprobe.probes import protocol
-from bcprobe.probes.cards import read_card
+from bcprobe.probes.cards import read_probe_card
 from bcprobe.probes.controls import CONTROLS
 from bcprobe.probes.one_task import choose, probe_sites
 from bcprobe.probes.protocol import probe, run
@@ -78,7 +78,7 @@ def test_files_are_written_and_read_back(result: ProbeResult, tmp_path: Path) ->
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
     written = json.loads((folder / "mistake_probe.json").read_text())
     assert {name: written[name] for name in result.as_dict()} == result.as_dict()
-    card, directions = read_card(folder)
+    card, directions = read_probe_card(folder)
     assert card == result.card
     assert np.allclose(directions[0], result.direction)
 

@@ -9,7 +9,7 @@ import pytest
 
 from bcprobe.experiments import tiny
 from bcprobe.studies.run import execute
-from bcprobe.studies.study import Run, Study
+from bcprobe.studies.study import Study, StudyRun
 from bcprobe.training.config import Experiment
 from bcprobe.training.loop import train
 
@@ -24,7 +24,7 @@ class Inside:
         self.worked: list[str] = []
         self.stopped = False
 
-    def execute(self, study: str, folder: Path, run: Run, slot: str) -> str:
+    def execute(self, study: str, folder: Path, run: StudyRun, slot: str) -> str:
         self.worked.append(run.name)
         try:
             execute(self.study, folder)

@@ -18,7 +18,7 @@ from bcprobe.studies import executors
 from bcprobe.studies import run as run_module
 from bcprobe.studies.executors import ClusterExecutor, LocalExecutor, make_executor
 from bcprobe.studies.run import LOG, claim, execute
-from bcprobe.studies.study import Run, Runs, Study
+from bcprobe.studies.study import Runs, Study, StudyRun
 from bcprobe.studies.sweep import carry_out, left, plan, run_folder
 from tests.studies.conftest import Inside
 
@@ -32,13 +32,15 @@ class Settings:
 
 def runs(settings: Settings) -> Runs:
     seeds = [
-        Run(
+        StudyRun(
             f"seed-{seed}",
             {"seed": seed, "factor": settings.factor, "broken": seed in settings.broken},
         )
         for seed in settings.seeds
     ]
-    return *seeds, Run("sum", {"of": [m.name for m in seeds]}, needs=tuple(m.name for m in seeds))
+    return *seeds, StudyRun(
+        "sum", {"of": [m.name for m in seeds]}, needs=tuple(m.name for m in seeds)
+    )
 
 
 def work(parameters: Mapping[str, Any], folder: Path) -> pd.DataFrame:
@@ -117,7 +119,7 @@ def test_an_interruption_lets_runs_save_and_is_raised_again(tmp_path: Path) -> N
     one = study()
     executor = Inside(one)
 
-    def interrupt(_: Run, reason: str | None) -> None:
+    def interrupt(_: StudyRun, reason: str | None) -> None:
         if reason == "":
             raise KeyboardInterrupt
 
@@ -129,7 +131,7 @@ def test_an_interruption_lets_runs_save_and_is_raised_again(tmp_path: Path) -> N
 
 def test_a_process_of_its_own_fails_in_one_line_and_ends_when_told(tmp_path: Path) -> None:
     executor = LocalExecutor(jobs=1)
-    bad = Run("bad", {"training": "none", "checkpoint": str(tmp_path / "nothing")})
+    bad = StudyRun("bad", {"training": "none", "checkpoint": str(tmp_path / "nothing")})
     folder = run_folder(tmp_path, bad.name)
     claim(folder, "layouts", bad)
     reason = executor.execute("layouts", folder, bad, executor.slots[0])
