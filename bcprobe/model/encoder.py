@@ -110,7 +110,8 @@ class _PixelStages(torch.autograd.Function):
 def _product_dtype(weight: Tensor) -> torch.dtype:
     """Type in which matrix products run here; bfloat16 holds the pixels' 0-255 exactly."""
     kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    lower = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if lower else weight.dtype
 
 
 def _few(frames: Tensor) -> int:

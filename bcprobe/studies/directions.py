@@ -118,7 +118,6 @@ def steering_rows(
     Twins are of worlds that nothing was fitted on. Raises `InputError` if the task has no
     placement to err at.
     """
-    model = model.cpu()
     cls = Site("cls", 0)
     names, moves = [], []
     for site, one in fitted.items():
@@ -126,14 +125,16 @@ def steering_rows(
         for name, unit in (("mistake", one.unit), ("random", even[0])):
             for alpha in ALPHAS:
                 names.append({"site": site, "direction": name, "alpha": alpha})
-                moves.append((site, torch.from_numpy(alpha * one.scale * unit).float()))
+                vector = torch.from_numpy(alpha * one.scale * unit)
+                moves.append((site, vector.to(model.device, torch.float32)))
     found = []
     for pair in twins(task, pairs):
         bench = Bench(model, pair)
         tokens = cls.positions(model.config, pair, 0)
         edits = [Edit(((Place(site, 0, tokens), Add(vector)),)) for site, vector in moves]
         undo = ClickTargets(model, [pair.button("Undo")])
-        found.append([bench.run(side, edits, undo)[0][:, 0, 0].exp().numpy() for side in (0, 1)])
+        answers = [bench.run(side, edits, undo)[0][:, 0, 0].exp() for side in (0, 1)]
+        found.append(torch.stack(answers).numpy(force=True))
     values = np.array(found)  # (pair, side, edit)
     for number, own in enumerate(names):
         for side, start in enumerate(("right", "wrong")):
