@@ -24,11 +24,15 @@ class Worker:
 
     def __init__(self) -> None:
         self._process: Process | None = None
+        self._closed = False
         self._lock = threading.Lock()
         self._tasks: OrderedDict[Any, _Task] = OrderedDict()
 
     def ask(self, function: str, *arguments: Any) -> Any:
-        """What a function of `bcprobe.serve.answers` returns or raises."""
+        """What a function of `bcprobe.serve.answers` returns or raises.
+
+        Raises `RuntimeError` once it is closed: nothing may start a process that nobody ends.
+        """
         try:
             return self._submit(function, *arguments)
         except OSError:
@@ -37,6 +41,8 @@ class Worker:
 
     def _submit(self, function: str, *arguments: Any) -> Any:
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the server has ended")
             if self._process is None:
                 self._process = Process({"OMP_NUM_THREADS": "1"})
                 self._process.submit(_settle)
@@ -48,9 +54,9 @@ class Worker:
             self._process = None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, for good."""
         with self._lock:
-            process, self._process = self._process, None
+            process, self._process, self._closed = self._process, None, True
         if process is not None:
             process.end()
 

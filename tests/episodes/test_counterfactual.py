@@ -55,7 +55,7 @@ def test_what_cannot_be_changed_is_said() -> None:
     dots = generate("colored_dot_tracking", split_seed("test", 2))
     with pytest.raises(InputError, match=r"nothing of this episode .* can be exchanged"):
         counterfactual(dots, None)
-    with pytest.raises(InputError, match="shift -1 is negative"):
+    with pytest.raises(InputError, match="shift is -1; use 0 px or more"):
         counterfactual(dots, -1)
     with pytest.raises(InputError, match="step 0 cannot be changed"):
         counterfactual(dots, 5, step=0)

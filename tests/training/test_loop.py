@@ -162,7 +162,8 @@ def test_a_dead_worker_ends_the_run_within_seconds_with_its_state_saved(
 
     def killing(self: Run, batch: Batch) -> Tensor:
         if self.step == 3:
-            os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+            worker = next(one for one in active_children() if one.name.startswith("data worker"))
+            os.kill(worker.pid or 0, signal.SIGKILL)
             killed.append(time.monotonic())
         return backward(self, batch)
 
