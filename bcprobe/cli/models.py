@@ -134,6 +134,9 @@ def evaluate(
     Default: the tasks that the checkpoint was trained on. 20 episodes of one task take half a
     minute of a core or more, the nine tasks some minutes.
     """
+    from bcprobe.model.registry import tasks_for
+
+    tasks_for(task, checkpoint)  # names that there are not are told before torch is loaded
     from bcprobe.evaluation.model_card import write_model_card
     from bcprobe.evaluation.suite import SECTIONS
     from bcprobe.evaluation.suite import evaluate as run

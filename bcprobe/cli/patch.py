@@ -72,6 +72,7 @@ def patch(
     other side's. With --shift the sides are two worlds, not two clicks. Components of attention
     are taken head by head. 24 pairs of a nano network take half a minute on two cores.
     """
+    device = _checked([task], checkpoint, device)
     from bcprobe.files import output_folder
     from bcprobe.interventions.maps import patch as run
     from bcprobe.interventions.pairs import twins
@@ -99,6 +100,18 @@ def patch(
     if out is not None:
         typer.echo(f"wrote {out}: table and figure")
     typer.echo(strongest_cell(table))
+
+
+def _checked(tasks: list[str], checkpoint: str, device: str) -> str:
+    """The device's name; names that there are not are told before torch is loaded."""
+    from bcprobe.machine import pick_device
+    from bcprobe.model.registry import find_checkpoint
+    from bcprobe.tasks import task_list
+
+    if tasks:
+        task_list(tasks)
+    find_checkpoint(checkpoint)
+    return pick_device(device)
 
 
 def _write(out: Path, found: Any) -> None:
@@ -142,6 +155,7 @@ def steer(
     the others, against 100 random directions; LEACE and iterated projection; then whole episodes.
     Tasks default to those the checkpoint was trained on.
     """
+    device = _checked(task or [], checkpoint, device)
     from bcprobe.files import output_folder
     from bcprobe.interventions.steer import steer as run
     from bcprobe.model.checkpoint import load_checkpoint
