@@ -260,7 +260,7 @@ def test_people_stand_beside_annotators_on_their_worlds(bcprobe, tmp_path: Path)
     assert "1289" in bcprobe("stats", "--data", tmp_path / "p")[1]
 
 
-@pytest.mark.parametrize("verb", ["patch", "steer", "probe", "activations"])
+@pytest.mark.parametrize("verb", ["patch", "steer", "probe", "activations", "evaluate"])
 @pytest.mark.parametrize("bad", [("--device", "cuda:99"), ("--threads", "0")])
 def test_devices_and_threads_that_are_not_here(
     bcprobe, verb: str, bad: tuple[str, str], tmp_path: Path
@@ -283,3 +283,16 @@ def test_a_file_of_somebody_else_is_never_replaced(
         assert code == 2
         assert mine.name in err
     assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "option", [("--device", "cpu"), ("--threads", "1"), ("--temperature", "1")]
+)
+def test_what_is_for_a_model_is_refused_without_one(
+    bcprobe, option: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "episode.html"
+    code, _, err = bcprobe("show", "--out", out, *option)
+    assert code == 2
+    assert "add --checkpoint" in err
+    assert not out.exists()

@@ -11,6 +11,7 @@ import typer
 from bcprobe.cli.console import number, people_range, print_json, print_table, progress, verdict
 from bcprobe.cli.options import (
     DEFAULT_TASK,
+    Device,
     Difficulty,
     Force,
     Json,
@@ -18,10 +19,12 @@ from bcprobe.cli.options import (
     Manner,
     Seed,
     TaskNames,
+    Threads,
     at_least_one,
     task_names,
 )
 from bcprobe.errors import InputError, check_name
+from bcprobe.machine import pick_device, use_cores
 
 if TYPE_CHECKING:
     from bcprobe.episodes.episode import Episode
@@ -62,6 +65,8 @@ def show(
     mistake: Annotated[
         bool, typer.Option("--mistake", help="The first world from --seed on with a mistake.")
     ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
     force: Force = False,
     seed: Annotated[
         int, typer.Option(help="Number of the world; of the test split for a model.", min=0)
@@ -76,7 +81,11 @@ def show(
     if out.suffix not in writers:
         raise InputError(f"cannot show as '{out.name}': name it .html or .gif")
     check_free(out, force=force)
-    worked = _worked(task, checkpoint, temperature, layout=layout, difficulty=difficulty)
+    if checkpoint is None and (temperature, device, threads) != (0.0, "auto", None):
+        raise InputError("--temperature, --device and --threads are for a model: add --checkpoint")
+    device = pick_device(device)
+    use_cores(threads)
+    worked = _worked(task, checkpoint, temperature, device, layout=layout, difficulty=difficulty)
     tried = range(seed, seed + (_TRIES if mistake else 1))
     found = ((number, worked(number)) for number in tried)
     seed, episode = next((one for one in found if not mistake or mistakes_of(one[1])), (seed, None))
@@ -113,7 +122,9 @@ def mistakes_of(episode: Any) -> int:
     return sum(now and not before for before, now in pairwise(stands))
 
 
-def _worked(task: str, checkpoint: str | None, temperature: float, **shown: Any) -> Any:
+def _worked(
+    task: str, checkpoint: str | None, temperature: float, device: str, **shown: Any
+) -> Any:
     """What works a world by its number: the annotator, or a model in that of the test split."""
     from bcprobe.episodes import record
 
@@ -124,7 +135,7 @@ def _worked(task: str, checkpoint: str | None, temperature: float, **shown: Any)
     from bcprobe.rng import split_seed
     from bcprobe.tasks import get_task
 
-    name, model = get_task(task).name, load_checkpoint(checkpoint)
+    name, model = get_task(task).name, load_checkpoint(checkpoint, device)
     reach = model.config.reach if temperature == 0 else None
     policy = ModelPolicy(model, temperature, reach=reach)
     options = {**shown, "origin": checkpoint, "max_steps": record.MAX_STEPS}

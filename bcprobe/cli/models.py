@@ -11,12 +11,14 @@ from bcprobe.cli.console import print_json, print_scores, print_table
 from bcprobe.cli.options import (
     DEFAULT_CHECKPOINT,
     CheckpointName,
+    Device,
     Force,
     Json,
     Layout,
     Out,
     Seed,
     TaskNames,
+    Threads,
     at_least_one,
 )
 from bcprobe.errors import InputError
@@ -114,7 +116,8 @@ def evaluate(
     workers: Annotated[
         int | None, typer.Option(help="Tasks evaluated side by side; default: one a core.", min=1)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
     precision: Annotated[
         str, typer.Option(help="Matrix products: bf16, fp32, or auto (as the checkpoint asks).")
     ] = "auto",
@@ -134,8 +137,10 @@ def evaluate(
     Default: the tasks that the checkpoint was trained on. 20 episodes of one task take half a
     minute of a core or more, the nine tasks some minutes.
     """
+    from bcprobe.machine import use_cores
     from bcprobe.model.registry import tasks_for
 
+    use_cores(threads)
     tasks_for(task, checkpoint)  # names that there are not are told before torch is loaded
     from bcprobe.evaluation.model_card import write_model_card
     from bcprobe.evaluation.suite import SECTIONS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bcprobe.cli.console import print_json, print_scores, print_table
-from bcprobe.cli.options import Json, Seed, at_least_one
+from bcprobe.cli.options import Json, Seed, Threads, at_least_one
 from bcprobe.studies import NAMES, SIZES, get_study
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def study(
     cluster: Annotated[
         str, typer.Option(help="here; slurm, or local to try submitit without one.")
     ] = "here",
+    threads: Threads = None,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -44,6 +45,9 @@ def study(
     Runs that are done stay done. A run that fails is named, the others continue, and the exit code
     is then 1. The same command again does what is left.
     """
+    from bcprobe.machine import use_cores
+
+    use_cores(threads)
     from bcprobe.studies.executors import make_executor
     from bcprobe.studies.sweep import carry_out, left
     from bcprobe.studies.sweep import plan as planned
