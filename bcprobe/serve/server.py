@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import signal
 import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from bcprobe.errors import InputError
+from bcprobe.errors import InputError, Interrupted
 from bcprobe.model.registry import DEFAULT_CHECKPOINT, find_checkpoint
 
 PORT = 8765
@@ -79,19 +80,40 @@ def serve(
     port = listening.getsockname()[1]
     shown = "127.0.0.1" if every else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    server = uvicorn.Server(config)
+    server.capture_signals = nullcontext  # ours stand before the address is told, and lose none
+    server.told = 0
+    before = _end_on_signals(server)
     try:
         sys.stdout.write(f"bcprobe: {address}\nsessions: {Path(store)}; Ctrl-C ends\n")
         sys.stdout.flush()
         threading.Thread(target=_wake, args=(desk,), daemon=True).start()
         if open_browser:
             webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
+        server.run(sockets=[listening])
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         desk.worker.close()
         kept.close()
         listening.close()
+    if server.told == signal.SIGTERM:
+        raise Interrupted(signal.SIGTERM)
+
+
+def _end_on_signals(server: Any) -> dict[int, Any]:
+    """Let Ctrl-C and SIGTERM end a server, whatever it is doing. Returns the handlers before.
+
+    The first ends it when its answers are given, a second at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def end(number: int, frame: object) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit, server.told = True, number
+
+    return {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _wake(desk: Any) -> None:
