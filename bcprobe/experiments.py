@@ -43,20 +43,14 @@ def dots_gap() -> Experiment:
     """Colored dots at half of `dots_nano`'s frames, by the recipe of `nine_nano`.
 
     What `dots_graded` and `dots_two_by_two` are compared with: mistakes lie far off, and every one
-    is undone.
+    is undone. The recipe is that of `nine_nano`.
     """
-    return Experiment(
+    return replace(
+        nine_nano(),
         name="dots-gap",
         data=replace(dots_nano().data, personas=2, soft=True),
         model=coarse_nano(),
         frames=1 << 18,
-        rows=4,
-        row_length=32,
-        optimizer="muon",
-        lr=1.5e-3,
-        muon_lr=0.02,
-        final_lr=0.02,
-        warmup=1 << 13,
         action_weights=dots_nano().action_weights,
         validate_every=1 << 15,
         validation_episodes=24,
