@@ -43,7 +43,7 @@ def dots_gap() -> Experiment:
     """Colored dots at half of `dots_nano`'s frames, by the recipe of `nine_nano`.
 
     What `dots_graded` and `dots_two_by_two` are compared with: mistakes lie far off, and every one
-    is undone. The recipe is that of `nine_nano`.
+    is undone.
     """
     return replace(
         nine_nano(),
